@@ -1,0 +1,62 @@
+# Two commands: `make demo` shows a push from end to end, `make test` runs every test. Both set themselves up.
+# Needs git, make and Python 3.11 or newer with venv; nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+# uv does not read pip's own variables: an operator's wheels and certificates are passed on to it.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+
+.PHONY: setup demo test check lint types imports unit bench lock clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "algopush needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "this Python has no venv module; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@command -v git >/dev/null || { echo "git is missing; on Debian and Ubuntu: apt-get install git"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	grep -A1 '^uv==' requirements.lock | tr -d '\\' | head -1 | cut -d';' -f1 | xargs $(BIN)/python -m pip install -q
+	$(BIN)/uv pip install -q -p $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install -q -p $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $@
+
+# KEEP=1 make demo leaves the server running and prints its address and token.
+demo: $(STAMP)
+	$(BIN)/python examples/demo.py
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# What a developer runs before each commit: seconds, not minutes.
+check: $(STAMP) lint types imports unit
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+imports: $(STAMP)
+	$(BIN)/lint-imports
+
+unit: $(STAMP)
+	$(BIN)/python -m pytest -q tests/unit tests/golden
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/push.py
+
+# Names, versions and hashes; no addresses, so that the file works with any index.
+lock: $(STAMP)
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-annotate --no-header pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

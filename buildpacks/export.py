@@ -1,0 +1,185 @@
+"""A finished lifecycle becomes an image: launch layers, slices, application, config.
+
+Layer order is the specification's: launch layers by group then name, slices, the rest of the application.
+
+Source  buildpacks/spec buildpack.md "Phase #6: Export"; contracts 1.7
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from buildpacks.image.store import APP_PATH, LAYERS_PATH, LayerStore
+from buildpacks.image.tar import Digest
+from buildpacks.kitchen import Workshop
+from buildpacks.order import BigFile, BuildFailed, BuildOrder, BuiltImage, Json
+from buildpacks.result import LayerResult, PackResult, Result
+from buildpacks.slices import match_slice
+from buildpacks.toolchain import Toolchain, prefix_of
+
+_MAX_LABEL_BYTES = 64 * 1024
+_OURS = ("algo.serve", "algo.model", "algo.python-executable")
+
+
+def export(order: BuildOrder, tools: Toolchain, workshop: Workshop, result: Result) -> BuiltImage:
+    """Seal every layer and compose the image. Raises BuildFailed: layer-refused, layer-lost."""
+    store = LayerStore(root=order.store_dir)
+    previous = previous_layers(order.previous)
+    layers: list[Json] = []
+    lifecycle: list[Json] = []
+    _save_cache(order, workshop, result.packs)
+    for pack in result.packs:
+        kept: dict[str, Json] = {}
+        for layer in pack.layers:
+            if not layer.launch:
+                continue
+            digest = _launch_layer(store, workshop, pack, layer, previous)
+            kept[layer.name] = {
+                "sha": digest.diff_id, "data": dict(layer.data), "size_bytes": digest.size_bytes,
+                "launch": True, "build": layer.build, "cache": layer.cache,
+            }  # fmt: skip
+            layers.append(_entry(digest, "layer", f"{pack.escaped_id}/{layer.name}"))
+        lifecycle.append(
+            {"key": pack.key, "version": pack.version, "api": pack.api, "store": dict(pack.store), "layers": kept}
+        )
+    layers += _slices(order, store, result.slices)
+    layers.append(_entry(store.seal(order.app_dir, APP_PATH), "app", ""))
+    config: dict[str, Json] = {
+        "base": "host",
+        "host_paths": _host_paths(tools, result.labels),
+        "layers": layers,
+        "processes": [dict(process) for process in result.processes],
+        "buildpacks": [{"id": pack.key, "version": pack.version, "api": pack.api} for pack in result.packs],
+        "labels": {key: value for key, value in sorted(result.labels.items()) if key not in _OURS},
+        "model": _model(result.labels),
+        "lifecycle": {"buildpacks": lifecycle},
+    }
+    digest_text, _ = store.compose(config)
+    return BuiltImage(digest=digest_text, config=config)
+
+
+def previous_layers(config: Mapping[str, Json] | None) -> dict[tuple[str, str], Mapping[str, Json]]:
+    """(buildpack id, layer name) -> its record in a previous image's config."""
+    found: dict[tuple[str, str], Mapping[str, Json]] = {}
+    for pack in previous_packs(config):
+        layers = pack.get("layers")
+        for name, layer in layers.items() if isinstance(layers, dict) else ():
+            if isinstance(layer, dict):
+                found[str(pack.get("key")), name] = layer
+    return found
+
+
+def previous_packs(config: Mapping[str, Json] | None) -> list[dict[str, Json]]:
+    """Buildpacks in a previous image's lifecycle metadata; empty for none and for a config of another shape."""
+    lifecycle = config.get("lifecycle") if config is not None else None
+    packs = lifecycle.get("buildpacks") if isinstance(lifecycle, dict) else None
+    return [pack for pack in packs if isinstance(pack, dict)] if isinstance(packs, list) else []
+
+
+def _launch_layer(
+    store: LayerStore,
+    workshop: Workshop,
+    pack: PackResult,
+    layer: LayerResult,
+    previous: Mapping[tuple[str, str], Mapping[str, Json]],
+) -> Digest:
+    if layer.has_contents:
+        source = _real_dir(workshop.layers / pack.escaped_id / layer.name)
+        return store.seal(source, f"{LAYERS_PATH}/{pack.escaped_id}/{layer.name}")
+    old = previous.get((pack.key, layer.name), {})
+    sha = str(old.get("sha", ""))
+    if not sha or not store.has_layer(sha):
+        raise BuildFailed("layer-lost", buildpack=pack.key, layer=layer.name)
+    return Digest(diff_id=sha, size_bytes=int(str(old.get("size_bytes", 0))))
+
+
+def _real_dir(path: Path) -> Path:
+    # Buildpacks own this folder: a link here would make the server seal, and so move, a folder of its own.
+    if path.is_symlink() or os.path.realpath(path) != str(path):
+        raise BuildFailed("layer-refused", path=path.name, kind="a link in place of a layer")
+    return path
+
+
+def _entry(digest: Digest, kind: str, path: str) -> dict[str, Json]:
+    return {"diff_id": digest.diff_id, "kind": kind, "path": path, "size_bytes": digest.size_bytes}
+
+
+def _slices(order: BuildOrder, store: LayerStore, slices: Sequence[Sequence[str]]) -> list[Json]:
+    """Every big file is a slice of its own, whatever globs say; then each `[[slices]]` with what it still matches."""
+    made: list[Json] = []
+    for repo_path, big in sorted(order.big_files.items()):
+        path = order.app_dir / repo_path
+        if _is_link_of(path, big):
+            digest = store.seal_blob(big, repo_path)
+            path.unlink()
+            made.append(_entry(digest, "slice", repo_path))
+    for number, globs in enumerate(slices):
+        matched = match_slice(order.app_dir, globs)
+        if not matched:
+            continue
+        draft = order.work_dir / f"slice-{number}"
+        draft.mkdir()
+        for repo_path in matched:
+            target = draft / repo_path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (order.app_dir / repo_path).rename(target)
+        made.append(_entry(store.seal(draft, APP_PATH), "slice", ":".join(globs)))
+    return made
+
+
+def _is_link_of(path: Path, big: BigFile) -> bool:
+    try:
+        here, blob = path.lstat(), big.host_path.lstat()
+    except FileNotFoundError:
+        return False  # a buildpack removed or moved it
+    return (here.st_dev, here.st_ino) == (blob.st_dev, blob.st_ino)
+
+
+def _host_paths(tools: Toolchain, labels: Mapping[str, str]) -> list[Json]:
+    """The interpreter's folder, which a sandbox must show: only one that we offered, whatever the label says."""
+    python = labels.get("algo.python-executable", "")
+    return [str(prefix_of(path)) for path in tools.pythons if str(path) == python and prefix_of(path) != Path("/usr")]
+
+
+def _model(labels: Mapping[str, str]) -> Json:
+    """{"serve": what the shim is told, "facts": what the model file says} for images that serve a model."""
+    try:
+        serve, facts = (_load_label(labels.get(name, "null")) for name in ("algo.serve", "algo.model"))
+    except ValueError:
+        return None
+    return {"serve": serve, "facts": facts} if isinstance(serve, dict) else None
+
+
+def _load_label(text: str) -> Json:
+    if len(text) > _MAX_LABEL_BYTES or not re.match(r"[\[{n]", text):
+        raise ValueError("not a document")
+    value: Json = json.loads(text)
+    return value
+
+
+def _save_cache(order: BuildOrder, workshop: Workshop, packs: Sequence[PackResult]) -> None:
+    """Replace the app's cached layers by those of this build; before sealing, which moves launch layers away."""
+    draft, final = order.cache_dir / "layers.new", order.cache_dir / "layers"
+    shutil.rmtree(draft, ignore_errors=True)
+    kept = []
+    for pack in packs:
+        names = [layer for layer in pack.layers if layer.cache and layer.has_contents]
+        for layer in names:
+            source = _real_dir(workshop.layers / pack.escaped_id / layer.name)
+            target = draft / "layers" / pack.escaped_id / layer.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(source, target, symlinks=True)
+        if names:
+            kept.append(
+                {"key": pack.key, "layers": {n.name: {"launch": n.launch, "data": dict(n.data)} for n in names}}
+            )
+    if kept:
+        (draft / "metadata.json").write_text(json.dumps({"buildpacks": kept}))
+    shutil.rmtree(final, ignore_errors=True)
+    if kept:
+        draft.rename(final)

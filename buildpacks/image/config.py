@@ -1,0 +1,30 @@
+"""An image's config document: canonical bytes and the digest that names the image.  Pure.
+
+Nothing volatile stands in it (no time, host, build id, commit): the same source makes the same digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from buildpacks.order import Json
+
+
+def render_config(config: Mapping[str, Json]) -> bytes:
+    """Canonical JSON: sorted keys, no spaces, UTF-8."""
+    return json.dumps(config, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def image_digest(config: Mapping[str, Json]) -> str:
+    """`sha256:<hex>` of the canonical bytes."""
+    return f"sha256:{hashlib.sha256(render_config(config)).hexdigest()}"
+
+
+def hex_of(digest: str) -> str:
+    """The hex digits of a `sha256:` digest. Raises ValueError for anything else: it becomes a folder name."""
+    kind, _, value = digest.partition(":")
+    if kind != "sha256" or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
+        raise ValueError(f"not a sha256 digest: {digest[:80]!r}")
+    return value

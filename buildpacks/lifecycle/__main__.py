@@ -1,0 +1,58 @@
+"""`python -I -S <here>/__main__.py JOB.json`: detect, restore and build, in a process of its own.
+
+It is started by path, with nothing of the site on its search path, so that it runs the same in a sandbox where only
+the interpreter and the `buildpacks` folder exist, and in a build container. Exit status: the specification's codes;
+the cause, as JSON, in the job's result file.
+"""
+
+# os.path: importing pathlib would be a fifth of the life of such a short process.
+# ruff: noqa: PTH120
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+if not __package__:  # started by path: the folder above `buildpacks` goes last, so it shadows nothing
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
+
+from buildpacks.lifecycle.build import build, make_result
+from buildpacks.lifecycle.detect import detect
+from buildpacks.lifecycle.failure import ExitCode, LifecycleError
+from buildpacks.lifecycle.job import Job, read_job
+from buildpacks.lifecycle.restore import restore
+
+
+def create(job: Job) -> dict[str, object]:
+    """All phases that happen beside the application's source, in order."""
+    detected = detect(job)
+    restore(job, detected.group)
+    built = build(job, detected)
+    return make_result(job, built)
+
+
+def main(argv: list[str]) -> int:
+    """Run one job. A failure is an exit status, its record in the result file, and the held-back output."""
+    if len(argv) != 1:
+        sys.stderr.write("usage: __main__.py JOB.json\n")
+        return ExitCode.ARGUMENTS
+    job: Job | None = None
+    try:
+        job = read_job(argv[0])
+        result, status = {"ok": create(job)}, 0
+    except LifecycleError as error:
+        sys.stdout.write(error.held_output)
+        result = {"failure": {"code": error.code, "fields": error.fields, "status": int(error.exit_code)}}
+        status = int(error.exit_code)
+    if job is None:
+        sys.stderr.write(f"{result}\n")
+        return status
+    sys.stdout.flush()
+    with open(job.result, "w", encoding="utf-8") as file:
+        json.dump(result, file)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

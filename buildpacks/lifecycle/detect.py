@@ -1,0 +1,185 @@
+"""The detect phase: every bin/detect once, in parallel; the first group that passes, with its build plan.
+
+Source  buildpacks/spec buildpack.md 0.12, "Phase #1: Detection"; contracts 1.3
+"""
+
+# os.path: importing pathlib would be a fifth of the life of such a short process.
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from buildpacks.lifecycle.descriptor import Buildpack, Target, read_buildpack, read_order, read_toml
+from buildpacks.lifecycle.environment import make_build_env
+from buildpacks.lifecycle.failure import ExitCode, LifecycleError
+from buildpacks.lifecycle.job import Job
+from buildpacks.lifecycle.ordering import Candidate, expand_order, is_for_target
+from buildpacks.lifecycle.plan import Offer, Resolution, Section, parse_plan, resolve_plan
+
+FAIL = 100
+MAX_OUTPUT_BYTES = 64 * 1024
+
+
+class Verdict(NamedTuple):
+    """How one bin/detect ended. status 0 passed, 100 failed, anything else is an error."""
+
+    status: int
+    sections: tuple[Section, ...]
+    output: str
+    failure: Mapping[str, object] | None
+
+
+class Detected(NamedTuple):
+    """The group that builds and its plan."""
+
+    group: tuple[Buildpack, ...]
+    resolution: Resolution
+
+
+class _Run(NamedTuple):
+    process: subprocess.Popen[bytes]
+    plan_path: str
+    output_path: str
+    failure_path: str
+
+
+def detect(job: Job) -> Detected:
+    """The first group of the order that passes.
+
+    Raises  LifecycleError 20 or 21 (some buildpack erred) when none does; with the code and fields that a buildpack
+            left in its failure file, when one did
+    """
+    buildpacks = [read_buildpack(directory) for directory in job.buildpacks]
+    verdicts: dict[str, Verdict] = {}
+    for group in expand_order(read_order(job.order), buildpacks):
+        resolution = _try_group(job, group, verdicts)
+        if resolution is not None:
+            by_id = {candidate.buildpack.id: candidate.buildpack for candidate in group}
+            return Detected(group=tuple(by_id[pack_id] for pack_id in resolution.pack_ids), resolution=resolution)
+    raise _none_detected(verdicts)
+
+
+def _try_group(job: Job, group: Sequence[Candidate], verdicts: dict[str, Verdict]) -> Resolution | None:
+    group = [candidate for candidate in group if _is_for_exec_env(candidate.buildpack, job.exec_env)]
+    target = Target(
+        os=job.target.get("os", ""),
+        arch=job.target.get("arch", ""),
+        variant=job.target.get("variant", ""),
+        distros=((job.target.get("distro", ""), job.target.get("distro_version", "")),),
+    )
+    for candidate in group:
+        if not candidate.optional and not is_for_target(candidate.buildpack, target):
+            verdicts[_key(candidate)] = Verdict(
+                status=1, sections=(), output=f"{_key(candidate)} is not made for this platform\n", failure=None
+            )
+    _run_missing(job, group, verdicts)
+    offers = []
+    for candidate in group:
+        verdict = verdicts[_key(candidate)]
+        if verdict.status == 0:
+            offers.append(Offer(pack_id=candidate.buildpack.id, optional=candidate.optional, sections=verdict.sections))
+        elif not candidate.optional:
+            return None
+    return resolve_plan(offers)
+
+
+def _run_missing(job: Job, group: Sequence[Candidate], verdicts: dict[str, Verdict]) -> None:
+    # Each buildpack runs once per build. All of a group run at once: their output goes to files, so no pipe can fill.
+    runs = {_key(c): _start(job, c.buildpack) for c in group if _key(c) not in verdicts}
+    deadline_at = time.monotonic() + job.detect_timeout_s
+    for key, run in runs.items():
+        try:
+            status = run.process.wait(max(0.0, deadline_at - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            run.process.kill()
+            status = run.process.wait()
+        verdicts[key] = _read_verdict(key, run, status)
+
+
+def _start(job: Job, pack: Buildpack) -> _Run:
+    stem = os.path.join(job.tmp, f"detect-{pack.escaped_id}")
+    run_paths = (f"{stem}.plan.toml", f"{stem}.out", f"{stem}.failure.json")
+    os.close(os.open(run_paths[0], os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))  # Q: there, empty, private
+    env = make_build_env(job.env, (), platform=None if pack.clear_env else job.platform, build_config=job.build_config)
+    env |= {
+        "CNB_BUILD_PLAN_PATH": run_paths[0],
+        "CNB_BUILDPACK_DIR": pack.directory,
+        "CNB_PLATFORM_DIR": job.platform,
+        "CNB_EXEC_ENV": job.exec_env,
+        "ALGO_FAILURE_FILE": run_paths[2],
+        **target_env(job.target),
+    }
+    with open(run_paths[1], "wb") as output:
+        try:
+            process = subprocess.Popen(
+                [os.path.join(pack.directory, "bin", "detect"), job.platform, run_paths[0]],
+                cwd=job.app,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        except OSError as error:
+            raise LifecycleError(
+                ExitCode.DETECT, "buildpack-bad", file=f"{pack.id}/bin/detect", message=str(error)
+            ) from error
+    return _Run(process=process, plan_path=run_paths[0], output_path=run_paths[1], failure_path=run_paths[2])
+
+
+def target_env(target: Mapping[str, str]) -> dict[str, str]:
+    """CNB_TARGET_* of a target; absent fields are not set."""
+    names = {
+        "os": "CNB_TARGET_OS",
+        "arch": "CNB_TARGET_ARCH",
+        "variant": "CNB_TARGET_ARCH_VARIANT",
+        "distro": "CNB_TARGET_DISTRO_NAME",
+        "distro_version": "CNB_TARGET_DISTRO_VERSION",
+    }
+    return {names[field]: value for field, value in target.items() if field in names and value}
+
+
+def _read_verdict(key: str, run: _Run, status: int) -> Verdict:
+    with open(run.output_path, "rb") as file:
+        output = file.read(MAX_OUTPUT_BYTES).decode("utf-8", "replace")
+    if status != 0:
+        return Verdict(status=status, sections=(), output=output, failure=read_failure(run.failure_path))
+    document = read_toml(run.plan_path, exit_code=ExitCode.DETECT)
+    return Verdict(status=0, sections=parse_plan(document, pack_id=key), output=output, failure=None)
+
+
+def read_failure(path: str) -> Mapping[str, object] | None:
+    """What a buildpack left in ALGO_FAILURE_FILE: {"code", "fields"}; None when there is nothing sensible."""
+    try:
+        with open(path, "rb") as file:
+            value = json.loads(file.read(MAX_OUTPUT_BYTES))
+    except (OSError, ValueError):
+        return None
+    if isinstance(value, dict) and isinstance(value.get("code"), str) and isinstance(value.get("fields"), dict):
+        return value
+    return None
+
+
+def _none_detected(verdicts: Mapping[str, Verdict]) -> LifecycleError:
+    # An error says more than "not mine"; of several, the first in the order's sequence.
+    ranked = sorted(verdicts.items(), key=lambda item: item[1].status in {0, FAIL})
+    erred = any(verdict.status not in {0, FAIL} for verdict in verdicts.values())
+    exit_code = ExitCode.NONE_DETECTED_WITH_ERRORS if erred else ExitCode.NONE_DETECTED
+    output = "".join(verdict.output for _, verdict in ranked if verdict.output)
+    for _, verdict in ranked:
+        if verdict.failure is not None:
+            return LifecycleError.from_record(exit_code, verdict.failure, output)
+    record = {"code": "none-detected", "fields": {"buildpacks": sorted(verdicts)}}
+    return LifecycleError.from_record(exit_code, record, output)
+
+
+def _is_for_exec_env(pack: Buildpack, exec_env: str) -> bool:
+    return not pack.exec_env or "*" in pack.exec_env or exec_env in pack.exec_env
+
+
+def _key(candidate: Candidate) -> str:
+    return f"{candidate.buildpack.id}@{candidate.buildpack.version}"

@@ -1,0 +1,50 @@
+"""What the lifecycle is asked for, as a JSON file: every path that it may touch, nothing from its surroundings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from buildpacks.lifecycle.failure import ExitCode, LifecycleError
+
+
+class Job(NamedTuple):
+    """One run of all phases.
+
+    app, layers, platform, build_config   the folders of the specification
+    tmp        plan files, held-back output, failure records; writable
+    result     where the result goes, JSON
+    order      an order.toml
+    buildpacks buildpack directories
+    cache      restored cache=true layers: <cache>/metadata.json and <cache>/layers/<id>/<layer>; '' for none
+    previous   `buildpacks` of the previous image's lifecycle metadata, as the result's
+    env        base values for the allow-list
+    """
+
+    app: str
+    layers: str
+    platform: str
+    build_config: str
+    tmp: str
+    result: str
+    order: str
+    buildpacks: tuple[str, ...]
+    cache: str
+    previous: tuple[Mapping[str, object], ...]
+    env: Mapping[str, str]
+    target: Mapping[str, str]
+    exec_env: str = "production"
+    detect_timeout_s: float = 60.0
+
+
+def read_job(path: str) -> Job:
+    """The job file. Raises LifecycleError 3 when it is not one."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            document = json.load(file)
+        document["buildpacks"] = tuple(document["buildpacks"])
+        document["previous"] = tuple(document["previous"])
+        return Job(**document)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise LifecycleError(ExitCode.ARGUMENTS, "lifecycle-arguments", message=str(error)) from error

@@ -1,0 +1,180 @@
+"""Pickle streams read as bytes: which class they begin with, which scikit-learn wrote them. Never unpickled.
+
+Why a search and not pickletools: joblib writes raw array bytes between opcodes, at which genops stops; and a model
+of a gigabyte must not be walked opcode by opcode.
+
+Source  CPython Lib/pickletools.py (opcodes); joblib 1.x numpy_pickle.py; scikit-learn base.py `__getstate__`
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, NamedTuple
+
+from buildpacks.model.file import MAX_SCAN_BYTES, TAIL_BYTES
+
+_CHUNK = 1 << 18
+_MEMO = rb"(?:\x94|q[\s\S]|r[\s\S]{4}|p\d+\n)?"
+_STRING = rb"(?:\x8c([\s\S])|X([\s\S]{4})|V([^\n]{1,64})\n)"
+_VERSION = re.compile(rb"_sklearn_version(?:\n)?" + _MEMO + _STRING)
+_FEATURES = re.compile(rb"n_features_in_(?:\n)?" + _MEMO + rb"(?:K([\s\S])|M([\s\S]{2})|J([\s\S]{4}))")
+_FIRST_GLOBAL = re.compile(
+    rb"\A(?:\x80[\x00-\x05])?(?:\x95[\s\S]{8})?"
+    rb"(?:c([\w.]{1,200})\n([\w.]{1,200})\n"  # protocols 0 to 3: GLOBAL
+    rb"|\x8c[\s\S]([\w.]{1,200}?)\x94\x8c[\s\S]([\w.]{1,200}?)\x94\x93)"  # protocol 4: two strings, STACK_GLOBAL
+    rb"|\A(?:\x80[\x00-\x05])?(?:\x95[\s\S]{8})?ccopy_reg\n_reconstructor\n"
+    + _MEMO
+    + rb"\(c([\w.]{1,200})\n([\w.]{1,200})\n"
+)
+_VERSION_TEXT = re.compile(r"\d+(?:\.[0-9A-Za-z]+){1,5}(?:\+[0-9A-Za-z.]+)?")
+OVERLAP = 4096  # a match must not be lost between two pieces of a stream
+
+
+class Pickle(NamedTuple):
+    """What a pickle stream tells. module and name are '' when it does not begin with an object."""
+
+    module: str
+    name: str
+    sklearn_version: str
+    features: int | None
+
+
+def looks_like_pickle(head: bytes) -> bool:
+    """Protocol 2 or newer, or a compressed stream that joblib writes."""
+    return (head[:1] == b"\x80" and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}) or find_codec(head) != ""
+
+
+def find_codec(head: bytes) -> str:
+    """The compression of a joblib file: zlib, gzip, bz2, xz, or '' for none.
+
+    Source  joblib compressor.py prefixes; a zlib header is a multiple of 31 (RFC 1950)
+    """
+    if head[:2] == b"\x1f\x8b":
+        return "gzip"
+    if head[:3] == b"BZh":
+        return "bz2"
+    if head[:6] == b"\xfd7zXZ\x00" or head[:3] == b"]\x00\x00":
+        return "xz"
+    if len(head) > 2 and head[0] == 0x78 and int.from_bytes(head[:2], "big") % 31 == 0:
+        return "zlib"
+    return ""
+
+
+def read_pickle(file: BinaryIO, head: bytes) -> Pickle | None:
+    """The facts of a pickle or joblib file, from at most MAX_SCAN_BYTES of its content; None when it is neither."""
+    codec = find_codec(head)
+    first = b""
+    module = name = version = ""
+    features: int | None = None
+    tail = b""
+    for piece in _pieces(file, codec):
+        if not first:
+            first = piece
+            if first[:1] != b"\x80":
+                return None
+            module, name = _first_global(first)
+        window = tail + piece
+        version = version or _find_version(window)
+        features = features if features is not None else _find_features(window)
+        tail = window[-OVERLAP:]
+        if version and (features is not None or not module.startswith("sklearn")):
+            break
+    if not first:
+        return None
+    return Pickle(module=module, name=name, sklearn_version=version, features=features)
+
+
+def _first_global(data: bytes) -> tuple[str, str]:
+    match = _FIRST_GLOBAL.match(data[:1024])
+    if match is None:
+        return "", ""
+    module, name = next((match[i], match[i + 1]) for i in (1, 3, 5) if match[i] is not None)
+    return module.decode("ascii", "replace"), name.decode("ascii", "replace")
+
+
+def _find_version(window: bytes) -> str:
+    for match in _VERSION.finditer(window):
+        if match[3] is not None:
+            raw = match[3]
+        else:
+            size = match[1][0] if match[1] is not None else int.from_bytes(match[2], "little")
+            raw = window[match.end() : match.end() + min(size, 64)]
+        text = raw.decode("ascii", "replace")
+        if _VERSION_TEXT.fullmatch(text):
+            return text
+    return ""
+
+
+def _find_features(window: bytes) -> int | None:
+    match = _FEATURES.search(window)
+    if match is None:
+        return None
+    raw = next(group for group in match.groups() if group is not None)
+    value = int.from_bytes(raw, "little")
+    return value if 0 < value < 1_000_000 else None
+
+
+def _pieces(file: BinaryIO, codec: str) -> Iterator[bytes]:
+    """The stream's first MAX_SCAN_BYTES and, of a longer uncompressed one, its last TAIL_BYTES."""
+    seen = 0
+    if codec:
+        for piece in _decompressed(file, codec):
+            yield piece
+            seen += len(piece)
+            if seen >= MAX_SCAN_BYTES:
+                return
+        return
+    while seen < MAX_SCAN_BYTES:
+        piece = file.read(_CHUNK)
+        if not piece:
+            return
+        seen += len(piece)
+        yield piece
+    end = file.seek(0, os.SEEK_END)
+    if end > seen:
+        # The outermost estimator's state ends the stream, and its version stands near the end of that.
+        file.seek(max(seen, end - TAIL_BYTES))
+        yield file.read(TAIL_BYTES)
+
+
+def _decompressed(file: BinaryIO, codec: str) -> Iterator[bytes]:
+    # The imports wait: most repositories hold no compressed model, and a detection lives for milliseconds.
+    decompress: Callable[[bytes, int], bytes]
+    if codec in {"zlib", "gzip"}:
+        import zlib
+
+        inflater = zlib.decompressobj(wbits=47)  # 32 + 15: zlib or gzip, by header
+        failures: tuple[type[Exception], ...] = (zlib.error,)
+
+        def decompress(data: bytes, limit: int) -> bytes:
+            return inflater.decompress(inflater.unconsumed_tail + data, limit)
+
+    else:
+        if codec == "bz2":
+            import bz2
+
+            other: bz2.BZ2Decompressor | lzma.LZMADecompressor = bz2.BZ2Decompressor()
+            failures = (OSError, EOFError)
+        else:
+            import lzma
+
+            other = lzma.LZMADecompressor()
+            failures = (lzma.LZMAError, EOFError)
+
+        def decompress(data: bytes, limit: int) -> bytes:
+            return other.decompress(data, limit)
+
+    read = 0
+    while read < MAX_SCAN_BYTES:
+        data = file.read(_CHUNK)
+        read += len(data)
+        try:
+            piece = decompress(data, 16 * _CHUNK)
+        except failures:
+            return  # truncated or not that codec after all: what was seen until here counts
+        if piece:
+            yield piece
+        if not data and not piece:
+            return

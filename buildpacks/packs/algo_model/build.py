@@ -1,0 +1,93 @@
+"""Ships the runtime shim and what it is to serve; every model file becomes a slice of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+
+from buildpacks.packs.cnb import ERROR, PASS, Context, PackFailed, human_size, step
+
+PRIVATE_NAME = "_gitserver_runtime"
+COMMAND = ["python", "-P", "-m", PRIVATE_NAME]
+
+
+def build(context: Context) -> int:
+    """Write the layers `runtime` and `serve`, and launch.toml."""
+    wants = context.wants("web")
+    found = next((want for want in wants if "serve" in want), None)
+    if found is None:
+        return ERROR
+    serve, model = str(found["serve"]), json.loads(str(found["model"]))
+    step(_describe(json.loads(serve), model))
+    _ship_runtime(context)
+    context.write_env("serve", "env.launch", "ALGO_SERVE.override", serve)
+    context.write_layer("serve", ["launch"], {})
+    slices = found["slices"]
+    assert isinstance(slices, list)
+    document: dict[str, object] = {
+        "processes": [{"type": "web", "command": COMMAND, "default": True}],
+        "labels": [{"key": "algo.serve", "value": serve}, {"key": "algo.model", "value": str(found["model"])}],
+    }
+    if slices:
+        document["slices"] = [{"paths": [_escape_glob(str(path))]} for path in slices]
+    context.write_toml("launch.toml", document)
+    return PASS
+
+
+def _describe(serve: Mapping[str, object], model: Mapping[str, object] | None) -> str:
+    """`Model: iris.joblib 4.1 kB, sklearn Pipeline, input (n, 4), written by scikit-learn 1.7.2`."""
+    if model is None:
+        return f"Model: {serve['file']}, {serve['kind']} {serve['name']}"
+    parts = [f"{str(model['path']).rsplit('/', 1)[-1]} {human_size(int(str(model.get('size', 0))))}"]
+    parts.append(" ".join(filter(None, [str(model["framework"]), str(model.get("class", ""))])))
+    if "features" in model:
+        parts.append(f"input (n, {model['features']})")
+    if model["version"] and model["framework"] == "sklearn":
+        parts.append(f"written by scikit-learn {model['version']}")
+    if serve["file"]:
+        parts.append(f"served by {serve['file']}, {serve['kind']} {serve['name']}")
+    return f"Model: {', '.join(parts)}"
+
+
+def _ship_runtime(context: Context) -> None:
+    source = context.env.get("BP_RUNTIME_DIR") or f"{context.buildpack}/runtime"
+    python = context.env.get("ALGO_PYTHON", "python3")
+    files = _source_files(source)
+    digest = hashlib.sha256(python.encode())
+    for name in files:
+        with open(f"{source}/{name}", "rb") as file:
+            digest.update(f"\0{name}\0".encode())
+            digest.update(file.read())
+    metadata = {"sha256": digest.hexdigest()}
+    if context.restored("runtime") == metadata:
+        context.write_layer("runtime", ["launch"], metadata)
+        return
+    import shutil  # late, both: the shim changes with the server, not with a push
+
+    from buildpacks.packs.compiling import compile_folder
+
+    target = f"{context.layers}/runtime/{PRIVATE_NAME}"
+    for name in files:
+        os.makedirs(os.path.dirname(f"{target}/{name}"), exist_ok=True)  # noqa: PTH103, PTH120 -- no pathlib in buildpacks
+        shutil.copyfile(f"{source}/{name}", f"{target}/{name}")
+    compile_folder(python, f"{context.layers}/runtime", "/layers/algo_model/runtime")
+    context.write_env("runtime", "env.launch", "PYTHONPATH.prepend", f"{context.layers}/runtime")
+    context.write_env("runtime", "env.launch", "PYTHONPATH.delim", ":")
+    context.write_layer("runtime", ["launch"], metadata)
+
+
+def _source_files(source: str) -> list[str]:
+    found = []
+    for folder, folders, names in os.walk(source):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        found += [os.path.relpath(f"{folder}/{name}", source) for name in names if not name.endswith((".pyc", ".pyo"))]
+    if "__init__.py" not in found:
+        raise PackFailed("runtime-missing", path=source)
+    return sorted(found)
+
+
+def _escape_glob(path: str) -> str:
+    # Slices are globs of Go's filepath.Match, where a backslash takes a character as it is.
+    return "".join(f"\\{char}" if char in "*?[\\" else char for char in path)

@@ -1,0 +1,189 @@
+"""Which Python an app gets, and why: the reason is printed, so that no version is a surprise."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from buildpacks.packs.cnb import PackFailed
+
+_PIN = re.compile(r"(?:cpython[-@]|python-)?(\d+)\.(\d+)(?:\.(\d+))?")
+_CLAUSE = re.compile(r"\s*(===|==|~=|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)*)(\.\*)?\s*")
+_ASK = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.implementation.name)"
+LIMIT_S = 20
+
+
+class Wanted(NamedTuple):
+    """spec as PEP 440 clauses ('' for any); reason as it is printed: the file that says so, or 'default'."""
+
+    spec: str
+    reason: str
+
+
+class Interpreter(NamedTuple):
+    """path is a real binary, never a shim; version like (3, 11, 7)."""
+
+    path: str
+    version: tuple[int, int, int]
+
+    @property
+    def minor(self) -> str:
+        """`3.11`."""
+        return f"{self.version[0]}.{self.version[1]}"
+
+    @property
+    def full(self) -> str:
+        """`3.11.7`."""
+        return ".".join(map(str, self.version))
+
+
+def read_wanted(app: str, files: Mapping[str, bytes]) -> Wanted:
+    """.python-version, then requires-python of pyproject.toml, then the lock's; else any. Raises PackFailed."""
+    try:
+        with open(f"{app}/.python-version", encoding="utf-8", errors="replace") as file:
+            text = next(
+                (line.strip() for line in file.read(4096).splitlines() if line.strip()[:1] not in {"", "#"}), ""
+            )
+    except (FileNotFoundError, IsADirectoryError):
+        text = ""
+    if text:
+        match = _PIN.fullmatch(text)
+        if match is None:
+            raise PackFailed("python-version-bad", file=".python-version", found=text[:80])
+        return Wanted(
+            f"=={match[1]}.{match[2]}.{match[3]}" if match[3] else f"=={match[1]}.{match[2]}.*", ".python-version"
+        )
+    for name in ("pyproject.toml", "uv.lock"):
+        spec = _requires_python(app, name, files)
+        if spec:
+            if satisfies((3, 11, 0), spec) is None:
+                raise PackFailed("python-version-bad", file=name, found=spec[:80])
+            return Wanted(spec, f"requires-python {spec} in {name}")
+    return Wanted("", "default")
+
+
+def satisfies(version: tuple[int, int, int], spec: str) -> bool | None:
+    """The version meets every clause; None when spec is none that we can read. Source: PEP 440, release segments."""
+    verdict = True
+    for clause in filter(None, (part.strip() for part in spec.split(","))):
+        match = _CLAUSE.fullmatch(clause)
+        if match is None:
+            return None
+        numbers = tuple(int(part) for part in match[2].split("."))
+        verdict = verdict and _meets(version, match[1], numbers, wildcard=match[3] is not None)
+    return verdict
+
+
+def _meets(version: tuple[int, int, int], operator: str, numbers: tuple[int, ...], *, wildcard: bool) -> bool:
+    padded = (*numbers, 0, 0, 0)[:3]
+    match operator:
+        case "==" | "===":
+            return version[: len(numbers)] == numbers[:3] if wildcard else version == padded
+        case "!=":
+            return version[: len(numbers)] != numbers[:3] if wildcard else version != padded
+        case "~=":
+            return version >= padded and version[: len(numbers) - 1] == numbers[:-1]
+        case ">=":
+            return version >= padded
+        case "<=":
+            return version <= padded
+        case ">":
+            return version > padded
+        case _:
+            return version < padded
+
+
+def choose(wanted: Wanted, env: Mapping[str, str], previous: str) -> Interpreter:
+    """The first of BP_PYTHONS that fits; the version of the last build goes first where nothing pins one.
+
+    previous  the full version that the app has now, '' at its first build
+    Raises    PackFailed('python-missing') with what there is
+    """
+    available = []
+    fitting = None
+    for found in _candidates(env, wanted.spec):
+        available.append(found.full)
+        if wanted.spec and not satisfies(found.version, wanted.spec):
+            continue
+        if not previous or wanted.reason == ".python-version" or found.full == previous:
+            return found
+        fitting = fitting or found
+    chosen = fitting or _download(wanted, env)
+    if chosen is None:
+        raise PackFailed(
+            "python-missing",
+            wanted=wanted.spec.removeprefix("==").removesuffix(".*"),
+            reason=wanted.reason,
+            available=list(dict.fromkeys(available)) or ["none"],
+        )
+    return chosen
+
+
+def _candidates(env: Mapping[str, str], spec: str) -> Iterator[Interpreter]:
+    pin = re.match(r"==(\d+\.\d+)", spec)
+    paths = [path for path in env.get("BP_PYTHONS", "").split(":") if path] or [os.path.realpath(sys.executable)]
+    # Those whose name says that they fit are asked first: asking costs a start of each.
+    if pin is not None:
+        paths.sort(key=lambda path: not path.endswith(f"python{pin[1]}"))
+    for path in paths:
+        found = ask(path)
+        if found is not None:
+            yield found
+
+
+def ask(path: str) -> Interpreter | None:
+    """The version of an interpreter; None for a shim, for another implementation, for one that does not run."""
+    if os.path.realpath(path) == os.path.realpath(sys.executable):
+        return Interpreter(path, (sys.version_info[0], sys.version_info[1], sys.version_info[2]))
+    import subprocess  # late: the interpreter that runs this answers for itself
+
+    try:
+        answer = subprocess.run(
+            [path, "-I", "-S", "-c", _ASK], capture_output=True, text=True, timeout=LIMIT_S, env={}, check=True
+        ).stdout.split()
+        major, minor, patch = (int(part) for part in answer[0].split("."))
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
+    return Interpreter(path, (major, minor, patch)) if answer[1] == "cpython" else None
+
+
+def _download(wanted: Wanted, env: Mapping[str, str]) -> Interpreter | None:
+    """uv's own prebuilt Python, where the operator allows downloads and gave them a folder that lasts."""
+    import subprocess
+
+    folder = env.get("UV_PYTHON_INSTALL_DIR", "")
+    pin = re.match(r"==(\d+\.\d+(?:\.\d+)?)", wanted.spec)
+    if not folder or pin is None or env.get("UV_PYTHON_DOWNLOADS") in {"never", "manual"}:
+        return None
+    uv = env.get("BP_UV", "uv")
+    tuned = {**env, "UV_HTTP_RETRIES": "1", "UV_NO_CONFIG": "1"}
+    try:
+        subprocess.run([uv, "python", "install", "-q", pin[1]], env=tuned, timeout=600, capture_output=True, check=True)
+        found = subprocess.run(
+            [uv, "python", "find", "--managed-python", pin[1]],
+            env=tuned, timeout=LIMIT_S, capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return ask(os.path.realpath(found))
+
+
+def _requires_python(app: str, name: str, files: Mapping[str, bytes]) -> str:
+    import tomllib
+
+    data = files.get(name)
+    if data is None:
+        try:
+            with open(f"{app}/{name}", "rb") as file:
+                data = file.read(4 << 20)
+        except (FileNotFoundError, IsADirectoryError):
+            return ""
+    try:
+        document = tomllib.loads(data.decode())
+    except ValueError:
+        return ""  # manager.py says what is wrong with it
+    table = document.get("project", {}) if name == "pyproject.toml" else document
+    return str(table.get("requires-python", "")) if isinstance(table, dict) else ""

@@ -1,0 +1,23 @@
+"""Starts packs/bytecode.py with the app's own interpreter: byte-code belongs to the Python that will run it."""
+
+from __future__ import annotations
+
+import subprocess
+
+from buildpacks.packs.cnb import PackFailed
+
+
+def compile_folder(python: str, folder: str, image_path: str) -> None:
+    """Byte-code beside every source below folder, with image_path in place of folder inside it.
+
+    Raises  PackFailed('python-broken') when the interpreter itself fails
+    """
+    from buildpacks.packs import bytecode
+
+    status = subprocess.run(
+        [python, "-s", "-S", bytecode.__file__, folder, image_path],
+        env={"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
+        check=False,
+    ).returncode  # under the build's own time limit
+    if status != 0:
+        raise PackFailed("python-broken", python=python, status=status)

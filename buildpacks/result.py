@@ -1,0 +1,171 @@
+"""What the lifecycle's process wrote, believed only as far as it can be checked.  Reads one file.
+
+The process ran scripts that we did not write: every name becomes a path or a label, so each is held to its rules.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildpacks.order import BuildFailed, Json
+from buildpacks.words import WORDS
+
+MAX_RESULT_BYTES = 16 << 20
+_PACK_ID = re.compile(r"[A-Za-z0-9-]+(?:[./-][A-Za-z0-9-]+)*")
+_LAYER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+_TYPE = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerResult:
+    """One declared layer. has_contents False with launch: the previous image's layer is meant."""
+
+    name: str
+    launch: bool
+    build: bool
+    cache: bool
+    data: Mapping[str, Json]
+    has_contents: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackResult:
+    """One buildpack of the group that built."""
+
+    key: str
+    version: str
+    api: str
+    store: Mapping[str, Json]
+    layers: tuple[LayerResult, ...]
+
+    @property
+    def escaped_id(self) -> str:
+        """The id as a folder name."""
+        return self.key.replace("/", "_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A finished lifecycle."""
+
+    packs: tuple[PackResult, ...]
+    processes: tuple[Mapping[str, Json], ...]
+    labels: Mapping[str, str]
+    slices: tuple[tuple[str, ...], ...]
+
+
+def read_result(path: Path, status: int) -> Result:
+    """The result of a child that ended with `status`.
+
+    Raises  BuildFailed with the code and fields that a buildpack gave; 'lifecycle-crashed' when there is no result
+            or it breaks the rules
+    """
+    document = _read(path, status)
+    failure = document.get("failure")
+    if isinstance(failure, dict):
+        raise _failure(failure)
+    try:
+        if status != 0:
+            raise ValueError("a result and a failing status")
+        return _parse(document["ok"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BuildFailed("lifecycle-crashed", status=status, detail=f"its result breaks the rules: {error}") from error
+
+
+def _read(path: Path, status: int) -> dict[str, Json]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            data = file.read(MAX_RESULT_BYTES + 1)
+        document = json.loads(data) if len(data) <= MAX_RESULT_BYTES else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise BuildFailed("lifecycle-crashed", status=status, detail=type(error).__name__) from error
+    if not isinstance(document, dict):
+        raise BuildFailed("lifecycle-crashed", status=status, detail="no JSON object")
+    return document
+
+
+def _failure(failure: Mapping[str, Json]) -> BuildFailed:
+    code, fields = failure.get("code"), failure.get("fields")
+    if not isinstance(code, str) or code not in WORDS or not isinstance(fields, dict):
+        return BuildFailed("buildpack-failed", buildpack="a buildpack", status=str(failure.get("status")))
+    failed = BuildFailed(code)
+    failed.fields = dict(fields)  # not as keywords: a field may have the name of a parameter
+    return failed
+
+
+def _parse(document: Json) -> Result:
+    if not isinstance(document, dict):
+        raise TypeError("not a table")
+    slices = []
+    for paths in _list(document["slices"]):
+        globs = tuple(str(path) for path in _list(paths))
+        if any(glob.startswith("/") or ".." in glob.split("/") for glob in globs):
+            raise ValueError("a slice outside the application")
+        slices.append(globs)
+    return Result(
+        packs=tuple(_pack(item) for item in _list(document["buildpacks"])),
+        processes=tuple(_process(item) for item in _list(document["processes"])),
+        labels={str(key): str(value) for key, value in _dict(document["labels"]).items()},
+        slices=tuple(slices),
+    )
+
+
+def _pack(value: Json) -> PackResult:
+    item = _dict(value)
+    key = str(item["key"])
+    if not _PACK_ID.fullmatch(key):
+        raise ValueError(f"buildpack id {key[:80]!r}")
+    return PackResult(
+        key=key,
+        version=str(item["version"]),
+        api=str(item["api"]),
+        store=_dict(item["store"]),
+        layers=tuple(_layer(name, layer) for name, layer in sorted(_dict(item["layers"]).items())),
+    )
+
+
+def _layer(name: str, value: Json) -> LayerResult:
+    item = _dict(value)
+    if not _LAYER.fullmatch(name):
+        raise ValueError(f"layer name {name[:80]!r}")
+    return LayerResult(
+        name=name,
+        launch=item["launch"] is True,
+        build=item["build"] is True,
+        cache=item["cache"] is True,
+        data=_dict(item["data"]),
+        has_contents=item["contents"] is True,
+    )
+
+
+def _process(value: Json) -> Mapping[str, Json]:
+    item = _dict(value)
+    kind = str(item["type"])
+    if not _TYPE.fullmatch(kind):
+        raise ValueError(f"process type {kind[:80]!r}")
+    return {
+        "type": kind,
+        "command": [str(word) for word in _list(item["command"])],
+        "args": [str(word) for word in _list(item["args"])],
+        "default": item["default"] is True,
+        "direct": item["direct"] is True,
+        "working-dir": str(item["working-dir"]),
+    }
+
+
+def _list(value: Json) -> Sequence[Json]:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value
+
+
+def _dict(value: Json) -> Mapping[str, Json]:
+    if not isinstance(value, dict):
+        raise TypeError("not a table")
+    return value

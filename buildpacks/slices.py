@@ -1,0 +1,53 @@
+"""Slices: which files of an application a buildpack wants in a layer of their own.
+
+Source  buildpacks/spec buildpack.md 0.12, "launch.toml": Go's filepath.Match on the path below the application,
+        no `**`; a folder takes everything in it
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from buildpacks.image.tar import walk
+
+
+def match_slice(app_dir: Path, globs: Sequence[str]) -> list[str]:
+    """Files and links below app_dir that a slice takes, sorted. Folders themselves stay where they are."""
+    patterns = [re.compile(_regex(glob.removeprefix("./"))) for glob in globs]
+    found = []
+    for _, name, status in walk(os.fsencode(app_dir)):
+        if stat.S_ISDIR(status.st_mode):
+            continue
+        path = os.fsdecode(name)
+        parts = path.split("/")
+        if any(pattern.fullmatch("/".join(parts[:n])) for pattern in patterns for n in range(1, len(parts) + 1)):
+            found.append(path)
+    return sorted(found)
+
+
+def _regex(glob: str) -> str:
+    out, position = [], 0
+    while position < len(glob):
+        char = glob[position]
+        position += 1
+        if char == "*":
+            out.append("[^/]*")
+        elif char == "?":
+            out.append("[^/]")
+        elif char == "[":
+            end = glob.find("]", position + 1)
+            if end < 0:
+                out.append(re.escape(char))
+                continue
+            out.append(f"(?!/)[{glob[position:end]}]".replace("[!", "[\\!"))
+            position = end + 1
+        elif char == "\\" and position < len(glob):
+            out.append(re.escape(glob[position]))
+            position += 1
+        else:
+            out.append(re.escape(char))
+    return "".join(out)

@@ -1,0 +1,74 @@
+"""What this machine builds with: interpreters, uv, and the folders that a sandbox must show for them to run."""
+
+from __future__ import annotations
+
+import compileall
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildpacks.order import BuildFailed
+
+BUILDPACKS_DIR = Path(__file__).resolve().parent
+_PYTHON = re.compile(r"python3\.(\d+)")
+OLDEST_MINOR = 9  # below, neither the shim nor current wheels run
+_ASK_LIMIT_S = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolchain:
+    """pythons: real binaries, the server's own first. uv_version is part of every dependency layer's key."""
+
+    pythons: tuple[Path, ...]
+    uv: Path
+    uv_version: str
+
+    @property
+    def python(self) -> Path:
+        """The server's interpreter, with nothing of its virtual environment."""
+        return self.pythons[0]
+
+    def readable(self) -> tuple[Path, ...]:
+        """Folders that must exist in a build's sandbox, beside the system's."""
+        prefixes = [prefix_of(path) for path in self.pythons]
+        return tuple(dict.fromkeys([*prefixes, self.uv.parent, BUILDPACKS_DIR]))
+
+
+def prefix_of(python: Path) -> Path:
+    """The folder that holds an interpreter and its library: .../bin/python3.11 -> ..."""
+    return python.parent.parent
+
+
+@functools.cache
+def find_toolchain() -> Toolchain:
+    """Look once per process. Raises BuildFailed('lifecycle-arguments') when there is no uv."""
+    beside = Path(sysconfig.get_path("scripts")) / "uv"
+    found = str(beside) if beside.is_file() else shutil.which("uv")
+    if found is None:
+        raise BuildFailed("lifecycle-arguments", message="uv is not installed beside the server")
+    uv = Path(found).resolve()
+    answer = subprocess.run([str(uv), "--version"], capture_output=True, text=True, timeout=_ASK_LIMIT_S, check=True)
+    # The lifecycle runs without rights to write here, so without this every build would compile it again.
+    compileall.compile_dir(BUILDPACKS_DIR, quiet=2)
+    return Toolchain(pythons=_find_pythons(), uv=uv, uv_version=answer.stdout.split()[1])
+
+
+def _find_pythons() -> tuple[Path, ...]:
+    own = Path(os.path.realpath(sys.executable))
+    folders = [Path("/usr/local/bin"), Path("/usr/bin")]
+    # pyenv, asdf and mise keep versions side by side; their shims, which depend on the environment, are never used.
+    if own.parents[2].name in {"versions", "python", "installs"}:
+        folders = [*sorted(own.parents[2].glob("*/bin"), reverse=True), *folders]
+    found = {own: None}
+    for folder in folders:
+        for path in sorted(folder.glob("python3.*"), reverse=True):
+            match = _PYTHON.fullmatch(path.name)
+            if match is not None and int(match[1]) >= OLDEST_MINOR and os.access(path, os.X_OK):
+                found[Path(os.path.realpath(path))] = None
+    return tuple(found)

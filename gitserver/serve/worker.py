@@ -1,0 +1,79 @@
+"""The worker's process: builds, releases, and the model processes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from types import FrameType
+
+from gitserver.errors import Json
+from gitserver.ledger.records import EnvKind
+from gitserver.serve.component import begin
+from gitserver.serve.wire import Answerer, Message
+from gitserver.wiring import make_world
+from gitserver.worker import Worker
+from gitserver.world import World
+
+_SWEEP_S = 5.0
+
+
+def main(argv: list[str]) -> None:
+    """Serve what served, take up what was begun, then work until SIGTERM; models end with the server."""
+    settings = begin("worker", argv)
+    world = make_world(settings)
+    worker = Worker(world)
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+        worker.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    world.restore()
+    answerer = Answerer(settings.run_dir / "worker.sock", lambda message: _answer(message, world, worker))
+    world.routes.reload()
+    sweeper = threading.Thread(target=_sweep, args=(world, stopping), name="sweep")
+    sweeper.start()
+    worker.run()
+    answerer.stop()
+    sweeper.join()
+    world.close()
+
+
+def _sweep(world: World, stopping: threading.Event) -> None:
+    while not stopping.wait(_SWEEP_S):
+        world.sweep()
+
+
+def _answer(message: Message, world: World, worker: Worker) -> Message:
+    match message.get("op"):
+        case "kick":
+            worker.kick()
+        case "ping":
+            pass
+        case "wake":
+            return _wake(message, world)
+        case "destroy":
+            world.destroy(_integer(message["app_id"]))
+        case other:
+            return {"ok": False, "error": f"unknown op {other}"}
+    return {"ok": True}
+
+
+def _wake(message: Message, world: World) -> Message:
+    running = world.wake(
+        _integer(message["app_id"]), str(message["image"]), EnvKind(str(message["scope"])), str(message["label"])
+    )
+    return {"ok": True, "instance": running.instance, "address": running.address}
+
+
+def _integer(value: Json) -> int:
+    if not isinstance(value, int):
+        raise TypeError("not an app's id")
+    return value
+
+
+if __name__ == "__main__":
+    main(sys.argv)

@@ -1,0 +1,1 @@
+"""Where releases run: the process target here; Docker and Kubernetes are to come."""

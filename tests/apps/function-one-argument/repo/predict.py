@@ -1,0 +1,2 @@
+def predict(numbers):
+    return sum(numbers)

@@ -1,0 +1,5 @@
+from packaging.version import Version
+
+
+def predict(versions):
+    return {"newest": max(versions, key=Version)}

@@ -1,0 +1,102 @@
+"""Fixtures of the tests that drive a real server. Importing this costs nothing: the parts come in when first used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.services.client import Repo, User
+    from tests.services.server import Server
+
+FAST = {"ready_timeout_s": "60", "preview_limit": "20"}  # a busy machine imports scikit-learn in 10 s
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server that most tests share; each test has an app of its own on it."""
+    from tests.services.server import Server
+
+    shared = Server(tmp_path_factory.mktemp("shared") / "state", FAST)
+    try:
+        yield shared.start()
+    finally:
+        shared.close()
+
+
+@pytest.fixture
+def fresh_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """`fresh_server(preview_ttl_s="3")` starts a server for this test alone: one that may be killed."""
+    from tests.services.server import Server
+
+    made: list[Server] = []
+
+    def start(**settings: str) -> Server:
+        one = Server(tmp_path / f"server{len(made)}" / "state", {**FAST, **settings})
+        one.state.parent.mkdir()
+        made.append(one)
+        return one.start()
+
+    yield start
+    for one in made:
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def alice(server: Server, tmp_path_factory: pytest.TempPathFactory) -> User:
+    """The owner of the shared server, logged in, with an SSH key."""
+    from tests.services.client import User
+    from tests.services.waiting import need_tool
+
+    need_tool("ssh", "apt-get install openssh-client")
+    user = User(tmp_path_factory.mktemp("alice"), server)
+    user.login()
+    user.add_key()
+    return user
+
+
+@pytest.fixture(params=["http", "ssh"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """Both ways in: what git says and what happens must be the same."""
+    return str(request.param)
+
+
+@pytest.fixture
+def app_name(request: pytest.FixtureRequest) -> str:
+    """A valid app name made of the test's own."""
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower().removeprefix("test_")).strip("-")
+    number = abs(hash(request.node.nodeid)) % 10_000
+    return f"{words[:30].strip('-')}-{number}"
+
+
+@pytest.fixture
+def repo(alice: User, app_name: str, tmp_path: Path) -> Repo:
+    """An empty repository whose remote `algo` is an app that does not exist yet, over HTTP."""
+    from tests.services.client import Repo
+
+    return Repo(tmp_path / "repo", alice, app_name)
+
+
+@pytest.fixture
+def repo_by(alice: User, app_name: str, tmp_path: Path, transport: str) -> Repo:
+    """As `repo`, once over each transport."""
+    from tests.services.client import Repo
+
+    return Repo(tmp_path / "repo", alice, app_name, transport=transport)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Callable[[Server, str], Repo]:
+    """`own(server, "iris")`: a repository on a server of the test's own, its user logged in."""
+    from tests.services.client import Repo, User
+
+    def make(server: Server, app: str) -> Repo:
+        user = User(tmp_path / "home", server)
+        user.login()
+        return Repo(tmp_path / f"repo-{app}", user, app)
+
+    return make

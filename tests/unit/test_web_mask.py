@@ -1,0 +1,63 @@
+"""Secrets do not come through a mask, in whatever form they are printed."""
+
+from __future__ import annotations
+
+import base64
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitserver.web.mask import make_mask
+
+SECRET = "CANARY p@ss/wörd+1"
+RAW = SECRET.encode()
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        RAW,
+        quote(SECRET, safe="").encode(),
+        quote_plus(SECRET).encode(),
+        base64.b64encode(RAW),
+        base64.urlsafe_b64encode(RAW),
+        base64.b64encode(b"user:" + RAW),
+        base64.b64encode(b"ab" + RAW + b"tail"),
+        base64.b64encode(b"abc" + RAW),
+    ],
+)
+def test_sec_53_a_secret_is_masked_in_every_form(printed: bytes) -> None:
+    masked = make_mask({"DB_PASSWORD": SECRET}).apply(b"<" + printed + b">")
+    assert b"[masked]" in masked
+    assert RAW not in masked
+    longest = max(len(piece) for piece in masked.strip(b"<>").split(b"[masked]"))
+    assert longest <= 12  # what base64 mixes with its neighbours
+
+
+@pytest.mark.parametrize(("name", "value"), [("WORKERS", "1"), ("LEVEL", "warning"), ("MODE", "production"), ("K", "")])
+def test_plain_values_stay_readable(name: str, value: str) -> None:
+    text = b"1 warning in production"
+    assert make_mask({name: value}).apply(text) == text
+
+
+def test_a_value_that_looks_like_a_secret_is_masked_under_any_name() -> None:
+    assert make_mask({"MODE": "x7Gh-22kQ"}).apply(b"x7Gh-22kQ") == b"[masked]"
+
+
+def test_a_secret_within_a_secret_leaves_no_rest() -> None:
+    assert make_mask({"KEY": "abcd", "TOKEN": "abcdefgh"}).apply(b"abcdefgh abcd") == b"[masked] [masked]"
+
+
+@given(st.lists(st.integers(1, 40), max_size=6))
+def test_a_secret_cut_by_chunks_is_masked(cuts: list[int]) -> None:
+    mask = make_mask({"KEY": "s3cret-value"})
+    text, sent, rest = b"one s3cret-value\ntwo s3cret-value three\nend s3cret-value", b"", b""
+    position = 0
+    for cut in [*cuts, len(text)]:
+        whole, rest = mask.split(rest + text[position : position + cut])
+        position += cut
+        sent += mask.apply(whole)
+    sent += mask.apply(rest)
+    assert sent == text.replace(b"s3cret-value", b"[masked]")
