@@ -156,7 +156,13 @@ def _sklearn_failure(code: str, exc: BaseException, serve: ServeDoc, app_dir: Pa
     """A failure beside two different versions is told as the skew: that is what the owner can change."""
     skewed = serve.written_by is not None and serve.written_by != loaded_with
     facts = describe(exc, app_dir)
-    fields = {**facts, "model_file": serve.model_file, "written_by": serve.written_by, "loaded_with": loaded_with}
+    fields = {
+        **facts,
+        "model_file": serve.model_file,
+        "written_by": serve.written_by,
+        "loaded_with": loaded_with,
+        "requirement": (serve.written_by or "").replace(" ", "=="),
+    }
     return BootFailed("sklearn-skew" if skewed else code, log=render_trace(exc, app_dir), **fields)
 
 

@@ -1,0 +1,118 @@
+"""Words for releases that do not come up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gitserver.errors import Move
+from gitserver.words.entry import Words
+
+_OPERATOR = Move.OPERATOR
+_STAYS = "What served before goes on serving."
+
+# What the process target sees from outside.
+_PROCESSES = {
+    "start-crashed": Words(
+        title="the process ended at its start ({how})",
+        body=f"The process ended with {{how}} before it answered a call. {_STAYS}",
+        next="run the same command in your working copy, mend it, and push again",
+        status=422,
+    ),
+    "out-of-memory": Words(
+        title="out of memory: more than {limit_mib} MiB",
+        body=f"The release needs more than its {{limit_mib}} MiB of memory, and the kernel ended it. {_STAYS}",
+        next="use a smaller model or load it with mmap; the operator can give more: algo serve --memory-mib N",
+        status=422,
+    ),
+    "never-listened": Words(
+        title="the web process never listened on $PORT",
+        body=f"The web process ran for {{seconds}} s and did not answer on the port in $PORT. {_STAYS}",
+        next="listen on the port in the variable PORT, on 127.0.0.1 or 0.0.0.0, and push again",
+        status=422,
+    ),
+    "wrong-port": Words(
+        title="the web process listens on port {found}, not on $PORT",
+        body=f"The web process listens on port {{found}}; calls arrive at the port in $PORT ({{expected}}). {_STAYS}",
+        next="read the port from the variable PORT instead of writing {found} in the code, and push again",
+        status=422,
+    ),
+    "start-timeout": Words(
+        title="not ready within {seconds} s",
+        body=f"The model was still loading after {{seconds}} s. {_STAYS}",
+        next="load less at the start; the operator can wait longer: algo serve --ready-timeout-s N",
+        status=422,
+    ),
+    "no-web-process": Words(
+        title="no web process",
+        body="The image has no process that answers calls; it has {found}.",
+        next="add a line to Procfile: web: COMMAND, listening on $PORT",
+        status=422,
+    ),
+    "launch-failed": Words(
+        title="the image cannot be started",
+        body="The image cannot be started: {detail}.",
+        next="push again; tell the operator if it happens twice",
+        move=_OPERATOR,
+        status=500,
+    ),
+    "image-gone": Words(
+        title="the image is not there any more",
+        body="The image {digest} is not in the store any more.",
+        next="git push algo main:redeploy",
+        status=409,
+    ),
+    "isolation-missing": Words(
+        title="isolation not possible here",
+        body="Releases must be isolated at the level '{required}', and this machine gives '{found}': {why}.",
+        next="run the server as root with CAP_SYS_ADMIN, or ask for less: algo serve --isolation auto",
+        move=_OPERATOR,
+    ),
+    "bad-project-toml": Words(
+        title="project.toml cannot be read",
+        body="project.toml is not what the project descriptor says: {detail}.",
+        next="correct project.toml or remove it",
+    ),
+}
+
+# What the runtime shim says of its own end (runtime/failure.py).
+_SHIM = {
+    "entry-missing": Words(
+        title="{file} has no {name}",
+        body=f"{{file}} was imported and has no {{name}}; it has {{found}}. {_STAYS}",
+        next="define {name} in {file}, and push again",
+        status=422,
+    ),
+    "syntax-error": Words(
+        title="syntax error in {file}",
+        body=f"{{file}} line {{line}}: {{message}}. {_STAYS}",
+        next="python -m py_compile {file}",
+        status=422,
+    ),
+    "import-failed": Words(
+        title="{type} while importing {file}",
+        body=f"Importing {{file}} failed: {{type}}: {{message}}. {_STAYS}",
+        next="mend it, or add what is missing to requirements.txt; try it with: python -c 'import predict'",
+        status=422,
+    ),
+    "load-failed": Words(
+        title="{type} while loading the model",
+        body=f"Loading the model failed: {{type}}: {{message}}. {_STAYS}",
+        next="mend it, try it in your working copy, and push again",
+        status=422,
+    ),
+    "example-failed": Words(
+        title="the prediction with {example} failed",
+        body=f"The model loaded, but the prediction with {{example}} failed: {{type}}: {{message}}. {_STAYS}",
+        next="mend the code or {example}, and push again",
+        status=422,
+    ),
+    "sklearn-skew": Words(
+        title="written by {written_by}, cannot be loaded by {loaded_with}",
+        body=f"The model file was written by {{written_by}} and does not work with {{loaded_with}}, "
+        f"which your requirements ask for: {{type}}: {{message}}. {_STAYS}",
+        next="put this line into requirements.txt and push again: {requirement}",
+        status=422,
+    ),
+}
+
+WORDS: Mapping[str, Words] = {**_PROCESSES, **_SHIM}

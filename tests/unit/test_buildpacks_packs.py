@@ -1,0 +1,322 @@
+"""Our buildpacks' decisions: what serves, which Python, which packages, what uv's errors mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from buildpacks.model.file import ModelFile
+from buildpacks.packs.algo_model.choice import choose_model, refuse_pointers
+from buildpacks.packs.algo_model.source import Entry, find_entry
+from buildpacks.packs.algo_python.interpreter import Wanted, choose, read_wanted, satisfies
+from buildpacks.packs.algo_python.manager import read_manager
+from buildpacks.packs.algo_python.resolve import needed, pins, read_extras
+from buildpacks.packs.algo_python.uv import explain_uv, uv_env
+from buildpacks.packs.cnb import PackFailed, human_size
+from buildpacks.packs.procfile import make_command, parse_procfile
+
+
+def tree(root: Path, **files: str) -> str:
+    for name, text in files.items():
+        path = root / name.replace("__", "/").replace("_DOT_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return str(root)
+
+
+def failure(caught: pytest.ExceptionInfo[PackFailed]) -> tuple[str, dict[str, object]]:
+    return caught.value.code, caught.value.fields
+
+
+# -- what serves
+
+
+@pytest.mark.parametrize(
+    ("source", "entry"),
+    [
+        ("def predict(x): ...", Entry("function", "predict.py", "predict")),
+        ("async def predict(x): ...", Entry("function", "predict.py", "predict")),
+        ("from impl import predict", Entry("function", "predict.py", "predict")),
+        ("try:\n    import fast\n    predict = fast.run\nexcept ImportError:\n    predict = None", Entry("function", "predict.py", "predict")),
+        ("class A: pass\nclass M:\n    def predict(self, x): ...", Entry("class", "predict.py", "M")),
+        ("def apply(x): ...", Entry("algorithmia", "predict.py", "apply")),
+    ],
+)  # fmt: skip
+def test_predict_py_is_found_by_its_syntax_tree(tmp_path: Path, source: str, entry: Entry) -> None:
+    assert find_entry(tree(tmp_path, predict_DOT_py=source), "") == entry
+
+
+def test_an_algorithmia_source_is_found_in_src_or_by_its_import(tmp_path: Path) -> None:
+    app = tree(tmp_path / "a", src__hello_DOT_py="def apply(x): ...", other_DOT_py="def apply(x): ...")
+    assert find_entry(app, "") == Entry("algorithmia", "src/hello.py", "apply")
+    app = tree(tmp_path / "b", root_DOT_py="import Algorithmia\ndef apply(x): ...")
+    assert find_entry(app, "") == Entry("algorithmia", "root.py", "apply")
+    assert find_entry(tree(tmp_path / "c", other_DOT_py="def apply(x): ..."), "") is None
+
+
+def test_an_explicit_entrypoint_goes_first(tmp_path: Path) -> None:
+    app = tree(tmp_path, predict_DOT_py="def predict(x): ...", my_DOT_py="class C:\n  def predict(self): ...\ndef f(): ...")
+    assert find_entry(app, "my.py:f") == Entry("function", "my.py", "f")
+    assert find_entry(app, "my.py:C") == Entry("class", "my.py", "C")
+    assert find_entry(app, "my.py") == Entry("class", "my.py", "C")
+
+
+@pytest.mark.parametrize(
+    ("source", "explicit", "code", "fields"),
+    [
+        ("def predict(x:\n", "", "syntax-error",
+         {"file": "predict.py", "line": 1, "text": "def predict(x:", "message": "'(' was never closed"}),
+        ("x = 1", "", "entrypoint-missing",
+         {"file": "predict.py", "expected": "a function predict, or a class with a method predict"}),
+        ("class A:\n def predict(s): 0\nclass B:\n def predict(s): 0", "", "ambiguous-entrypoint",
+         {"file": "predict.py", "names": ["A", "B"]}),
+        ("x = 1", "../etc/passwd:x", "entrypoint-missing",
+         {"file": "../etc/passwd", "expected": "the file that BP_ENTRYPOINT names"}),
+        ("x = 1", "predict.py:nope", "entrypoint-missing",
+         {"file": "predict.py", "expected": "'nope', which BP_ENTRYPOINT names"}),
+    ],
+)  # fmt: skip
+def test_code_that_cannot_serve_is_named(
+    tmp_path: Path, source: str, explicit: str, code: str, fields: dict[str, object]
+) -> None:
+    with pytest.raises(PackFailed) as caught:
+        find_entry(tree(tmp_path, predict_DOT_py=source), explicit)
+    assert failure(caught) == (code, fields)
+
+
+SK = ModelFile("model/a.joblib", "sklearn", "pickle", "1.5.2")
+SKOPS = ModelFile("model/a.skops", "sklearn", "skops", "1.5.2")
+SK2 = ModelFile("model/b.joblib", "sklearn", "pickle", "1.5.2")
+XGB = ModelFile("model/b.json", "xgboost", "json", "3.2.0")
+
+
+def test_one_model_is_chosen_and_the_safer_twin_wins() -> None:
+    assert choose_model([], "") is None
+    assert choose_model([SK], "") == SK
+    assert choose_model([SK, SKOPS], "") == SKOPS
+    assert choose_model([SK, SK2], "model/b.joblib") == SK2
+
+
+@pytest.mark.parametrize(
+    ("models", "explicit", "code", "fields"),
+    [
+        ([SK, XGB], "", "ambiguous-models",
+         {"models": ["model/a.joblib (scikit-learn)", "model/b.json (XGBoost)"], "setting": "BP_MODEL_FILE=model/a.joblib"}),
+        ([SK, SK2], "", "ambiguous-models",
+         {"models": ["model/a.joblib (scikit-learn)", "model/b.joblib (scikit-learn)"],
+          "setting": "BP_MODEL_FILE=model/a.joblib"}),
+        ([XGB], "", "framework-not-served", {"path": "model/b.json", "framework": "XGBoost", "kind": "json"}),
+        ([SK], "nope", "model-missing", {"path": "nope", "found": ["model/a.joblib"]}),
+        ([ModelFile("m.pt", "unknown", "damaged")], "", "model-damaged", {"path": "m.pt"}),
+    ],
+)  # fmt: skip
+def test_a_choice_that_would_be_a_guess_is_refused(
+    models: list[ModelFile], explicit: str, code: str, fields: dict[str, object]
+) -> None:
+    with pytest.raises(PackFailed) as caught:
+        choose_model(models, explicit)
+    assert failure(caught) == (code, fields)
+
+
+def test_a_pointer_is_no_model() -> None:
+    with pytest.raises(PackFailed) as caught:
+        refuse_pointers([ModelFile("m.pt", "lfs", "pointer", "", {"size": 9})])
+    assert failure(caught) == ("lfs-pointer", {"path": "m.pt", "size": 9})
+
+
+# -- Procfile
+
+
+def test_a_procfile_is_types_and_commands() -> None:
+    text = b"# comment\n\nweb: gunicorn app:app --bind 0.0.0.0:$PORT\nworker:python w.py  \n"
+    assert parse_procfile(text) == {"web": "gunicorn app:app --bind 0.0.0.0:$PORT", "worker": "python w.py"}
+
+
+def test_a_line_that_is_none_is_named() -> None:
+    with pytest.raises(PackFailed) as caught:
+        parse_procfile(b"web: x\nrubbish\n")
+    assert failure(caught) == ("procfile-syntax", {"line": 2, "text": "rubbish"})
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("python w.py --name 'two words'", ["python", "w.py", "--name", "two words"]),
+        ("run --port $PORT", ["bash", "-c", "run --port $PORT"]),
+        ("a && b", ["bash", "-c", "a && b"]),
+        ("A=1 run", ["bash", "-c", "A=1 run"]),
+        ("it's", ["bash", "-c", "it's"]),
+    ],
+)
+def test_a_shell_only_where_one_is_needed(line: str, command: list[str]) -> None:
+    assert make_command(line) == command
+
+
+# -- Python
+
+
+@pytest.mark.parametrize(
+    ("spec", "yes", "no"),
+    [
+        ("==3.11.*", [(3, 11, 0), (3, 11, 9)], [(3, 12, 0)]),
+        ("==3.11.7", [(3, 11, 7)], [(3, 11, 8)]),
+        (">=3.10,<3.13", [(3, 10, 0), (3, 12, 9)], [(3, 9, 9), (3, 13, 0)]),
+        ("~=3.11", [(3, 11, 0), (3, 14, 0)], [(3, 10, 0)]),
+        ("~=3.11.2", [(3, 11, 5)], [(3, 11, 1), (3, 12, 0)]),
+        ("!=3.11.*,>3.9", [(3, 12, 0)], [(3, 11, 4)]),
+        ("", [(3, 8, 0)], []),
+    ],
+)
+def test_versions_meet_specifiers(spec: str, yes: list[tuple[int, int, int]], no: list[tuple[int, int, int]]) -> None:
+    assert [satisfies(v, spec) for v in yes + no] == [True] * len(yes) + [False] * len(no)
+
+
+def test_a_specifier_that_nobody_can_read_is_no_answer() -> None:
+    assert satisfies((3, 11, 0), "three") is None
+
+
+def test_the_python_version_has_a_reason(tmp_path: Path) -> None:
+    project = '[project]\nname = "x"\nrequires-python = ">=3.10"\n'
+    app = tree(tmp_path, pyproject_DOT_toml=project)
+    assert read_wanted(app, {}) == Wanted(">=3.10", "requires-python >=3.10 in pyproject.toml")
+    tree(tmp_path, _DOT_python=" ")
+    (tmp_path / ".python-version").write_text("# why\n3.12\n")
+    assert read_wanted(app, {}) == Wanted("==3.12.*", ".python-version")
+    (tmp_path / ".python-version").write_text("pypy3.9\n")
+    with pytest.raises(PackFailed) as caught:
+        read_wanted(app, {})
+    assert failure(caught) == ("python-version-bad", {"file": ".python-version", "found": "pypy3.9"})
+    assert read_wanted(str(tmp_path / "nowhere"), {}) == Wanted("", "default")
+
+
+def test_a_python_that_is_not_here_names_those_that_are() -> None:
+    import sys
+
+    with pytest.raises(PackFailed) as caught:
+        choose(Wanted("==3.1.*", ".python-version"), {"BP_PYTHONS": f"{sys.executable}:/nonexistent/python3.9"}, "")
+    here = ".".join(map(str, sys.version_info[:3]))
+    assert failure(caught) == ("python-missing", {"wanted": "3.1", "reason": ".python-version", "available": [here]})
+
+
+# -- packages
+
+
+def test_two_managers_at_once_are_named(tmp_path: Path) -> None:
+    with pytest.raises(PackFailed) as caught:
+        read_manager(tree(tmp_path, requirements_DOT_txt="flask", uv_DOT_lock="", pyproject_DOT_toml="[project]\n"))
+    assert failure(caught) == ("two-managers", {"first": "requirements.txt", "second": "uv.lock"})
+
+
+def test_pyproject_beside_its_lock_is_one_manager_and_tool_tables_are_none(tmp_path: Path) -> None:
+    project = '[project]\nname = "x"\nversion = "1"\ndependencies = ["flask>=3"]\n'
+    lock = 'version = 1\n[[package]]\nname = "Flask"\nversion = "3.1"\n'
+    assert read_manager(tree(tmp_path / "a", pyproject_DOT_toml=project, uv_DOT_lock=lock)).kind == "uv"
+    assert read_manager(tree(tmp_path / "b", pyproject_DOT_toml="[tool.ruff]\n")).kind == "none"
+    found = read_manager(tree(tmp_path / "c", pyproject_DOT_toml=project))
+    assert (found.kind, found.named) == ("pyproject", {"flask": ">=3"})
+
+
+def test_a_manager_that_we_do_not_serve_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PackFailed) as caught:
+        read_manager(tree(tmp_path, poetry_DOT_lock="", pyproject_DOT_toml="[tool.poetry]\n"))
+    assert failure(caught) == ("manager-not-served", {"manager": "Poetry", "file": "poetry.lock"})
+
+
+def test_included_files_belong_to_the_question(tmp_path: Path) -> None:
+    app = tree(tmp_path, requirements_DOT_txt="-r more/base.txt\nflask\n", more__base_DOT_txt="-c c.txt\nnumpy<2\n",
+               more__c_DOT_txt="scipy==1.1\n")  # fmt: skip
+    found = read_manager(app)
+    assert sorted(found.files) == ["more/base.txt", "more/c.txt", "requirements.txt"]
+    assert found.named["numpy"] == "<2"
+
+
+@pytest.mark.parametrize("path", ["../secret.txt", "/etc/passwd", "missing.txt"])
+def test_a_file_outside_the_tree_is_not_included(tmp_path: Path, path: str) -> None:
+    with pytest.raises(PackFailed) as caught:
+        read_manager(tree(tmp_path, requirements_DOT_txt=f"-r {path}\n"))
+    assert failure(caught) == ("requirements-outside", {"file": path})
+
+
+def test_a_password_in_an_index_url_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(PackFailed) as caught:
+        read_manager(tree(tmp_path, requirements_DOT_txt="flask\n--index-url https://bob:CANARY@pkgs.invalid/simple\n"))
+    assert failure(caught) == ("index-credentials", {"file": "requirements.txt", "line": 2})
+
+
+def test_a_user_who_names_a_version_decides_it(tmp_path: Path) -> None:
+    manager = read_manager(tree(tmp_path, requirements_DOT_txt="Scikit_Learn==1.5\nflask\n"))
+    asked = read_extras([{"packages": [
+        {"spec": "scikit-learn==1.9.1", "why": "m was written by it", "written_by": "1.9.1"},
+        {"spec": "flask>=2.2", "why": "", "written_by": ""},
+        {"spec": "gunicorn>=20.1", "why": "", "written_by": ""},
+    ]}])  # fmt: skip
+    assert [extra.spec for extra in needed(asked, manager)] == ["gunicorn>=20.1"]
+    bare = read_manager(tree(tmp_path / "bare", requirements_DOT_txt="scikit-learn\n"))
+    assert [extra.spec for extra in needed(asked, bare)] == ["scikit-learn==1.9.1", "flask>=2.2", "gunicorn>=20.1"]
+
+
+def test_pins_are_read_out_of_a_lock() -> None:
+    assert pins("Flask==3.1 \\\n    --hash=sha256:aa\nscikit_learn==1.9.1 ; x\n") == {"flask": "3.1", "scikit-learn": "1.9.1"}
+
+
+def test_pip_settings_reach_uv_under_its_own_names(tmp_path: Path) -> None:
+    env = uv_env({
+        "PIP_INDEX_URL": "https://a.invalid", "PIP_FIND_LINKS": f"{tmp_path} /nonexistent", "PIP_CERT": "/c.pem",
+        "SECRET": "x", "PATH": "/bin",
+    })  # fmt: skip
+    assert env["UV_DEFAULT_INDEX"] == "https://a.invalid"
+    assert env["UV_FIND_LINKS"] == str(tmp_path)
+    assert env["SSL_CERT_FILE"] == "/c.pem"
+    assert "SECRET" not in env
+    assert uv_env({"PIP_INDEX_URL": "https://a.invalid", "UV_DEFAULT_INDEX": "https://b.invalid"})["UV_DEFAULT_INDEX"] == (
+        "https://b.invalid"
+    )
+
+
+REQUIREMENTS = "numpy\nflask=>3\nnosuch-package\nflask==3.0.0\nwerkzeug<2\n"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "wheels_only", "code", "fields"),
+    [
+        ("error: No solution found when resolving dependencies\n  cause: Because nosuch-package was not found in the "
+         "package registry and you require nosuch-package, we can conclude that your requirements are unsatisfiable.",
+         True, "requirement-missing",
+         {"name": "nosuch-package", "where": "requirements.txt line 3", "text": "nosuch-package"}),
+        ("error: Couldn't parse requirement in `requirements.txt` at position 6\n  cause: no such comparison operator "
+         '"=>"\n', True, "requirements-syntax",
+         {"file": "requirements.txt", "line": 2, "text": "flask=>3", "message": 'no such comparison operator "=>"'}),
+        ("error: No solution found when resolving dependencies\n  cause: Because wget==3.2 has no usable wheels and you "
+         "require wget==3.2, we can conclude that your requirements are unsatisfiable.\n\nhint: Wheels are required for "
+         "`wget` because building from source is disabled", True, "needs-source-build",
+         {"name": "wget", "python": "3.11.7"}),
+        ("error: Failed to fetch: https://u:p@pkgs.invalid/simple/flask/\n  cause: client error\n  cause: dns error",
+         True, "index-unreachable", {"url": "https://pkgs.invalid/simple/flask/", "cause": "dns error"}),
+        ("error: Failed to fetch: https://pkgs.invalid/x\n  cause: HTTP status client error (401 Unauthorized) for url",
+         True, "index-denied", {"url": "https://pkgs.invalid/x"}),
+        ("error: something new happened", False, "dependencies-failed", {"output": "error: something new happened"}),
+    ],
+)  # fmt: skip
+def test_uv_errors_become_facts(
+    tmp_path: Path, stderr: str, wheels_only: bool, code: str, fields: dict[str, object]
+) -> None:
+    app = tree(tmp_path, requirements_DOT_txt=REQUIREMENTS)
+    failed = explain_uv(stderr, cwd=app, manager=read_manager(app), python="3.11.7", wheels_only=wheels_only)
+    assert (failed.code, failed.fields) == (code, fields)
+
+
+def test_a_contradiction_names_both_lines(tmp_path: Path) -> None:
+    app = tree(tmp_path, requirements_DOT_txt="numpy\nflask==3.0.0\nwerkzeug<2\n")
+    stderr = (
+        "error: No solution found when resolving dependencies\n  cause: Because flask==3.0.0 depends on werkzeug>=3.0.0 "
+        "and you require flask==3.0.0,\n         and because you require werkzeug<2, requirements are unsatisfiable.\n"
+    )
+    failed = explain_uv(stderr, cwd=app, manager=read_manager(app), python="3.11.7", wheels_only=True)
+    assert failed.code == "requirements-conflict"
+    assert failed.fields["lines"] == ["flask==3.0.0 (requirements.txt line 2)", "werkzeug<2 (requirements.txt line 3)"]
+
+
+@pytest.mark.parametrize(("size", "text"), [(0, "0 B"), (999, "999 B"), (4100, "4.1 kB"), (213_000_000, "213 MB")])
+def test_sizes_read_like_a_label(size: int, text: str) -> None:
+    assert human_size(size) == text
