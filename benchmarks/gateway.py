@@ -49,7 +49,7 @@ class Trivial(asyncio.Protocol):
 
 async def serve_upstream(state: Path) -> None:
     loop = asyncio.get_running_loop()
-    folder = state / "run" / "instances" / "r1"
+    folder = state / "run" / "instances" / "b1"
     folder.mkdir(parents=True, exist_ok=True)
     tcp = await loop.create_server(Trivial, "127.0.0.1", 0)
     unix = await loop.create_unix_server(Trivial, folder / "s")

@@ -238,7 +238,7 @@ _LIFECYCLE = {
     ),
     "build-timeout": Words(
         title="build took too long",
-        body="The build was ended after {limit_s} s.",
+        body="The build was ended after {seconds} s.",
         next="algo builds logs   (its last lines say what took so long)",
     ),
     "build-memory": Words(

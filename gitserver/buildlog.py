@@ -9,15 +9,20 @@ import threading
 from pathlib import Path
 
 from gitserver.explain import clean
+from gitserver.mask import Mask, make_mask
 
 MAX_LOG_BYTES = 10 * 1024 * 1024
 MAX_LINE = 16 * 1024
 
 
 class BuildLog:
-    """Appends lines; threads may share one. Beyond 10 MiB only steps and errors are kept, and it says so."""
+    """Appends lines; threads may share one. Beyond 10 MiB only steps and errors are kept, and it says so.
 
-    def __init__(self, path: Path) -> None:
+    mask    what must not be read in it: a crashing model may print its configuration
+    """
+
+    def __init__(self, path: Path, mask: Mask | None = None) -> None:
+        self._mask = mask or make_mask()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab", buffering=0)
         self._size_bytes = path.stat().st_size
@@ -46,7 +51,7 @@ class BuildLog:
         self._file.close()
 
     def _write(self, text: str, *, always: bool) -> None:
-        data = text[:MAX_LINE].encode("utf-8", "replace") + b"\n"
+        data = self._mask.apply(text[:MAX_LINE].encode("utf-8", "replace")) + b"\n"
         with self._lock:
             if self._size_bytes > MAX_LOG_BYTES and not always:
                 if not self._is_cut:

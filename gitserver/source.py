@@ -21,6 +21,7 @@ from gitserver.remote.refs import (
     move_refs,
     prepare_refs,
     repo_lock,
+    sweep_drafts,
 )
 from gitserver.remote.tree import Tree, extract
 from gitserver.settings import Settings
@@ -80,6 +81,10 @@ class GitSource:
         live = {build.quarantine for build in (*self._ledger.queued(), *self._ledger.running())}
         for repo_path in sorted((self._settings.state / "git").glob("*.git")):
             sweep(repo_path, {found for found in live if found is not None})
+
+    def sweep_drafts(self) -> None:
+        """Remove what first pushes left beside the repositories when their process was killed."""
+        sweep_drafts(self._settings.state / "git")
 
     def _changes(self, jobs: Sequence[Job]) -> list[RefChange]:
         """What has to move, from where the refs are now; a ref that is where it should be needs nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from gitserver.accounts.audit import Audit
@@ -31,15 +32,17 @@ def make_world(settings: Settings) -> World:
     )
 
 
-def make_web(settings: Settings) -> Flask:
-    """The control plane: git over HTTP and the management API."""
+def make_web(settings: Settings, stopping: threading.Event) -> Flask:
+    """The control plane: git over HTTP and the management API. stopping: watchers say goodbye when it is set."""
     from gitserver.remote.channel import RemoteDoors
     from gitserver.remote.http import git_blueprint
     from gitserver.web.app import create_app
 
     ledger = Ledger.open(settings.ledger_url)
     pushes, accounts, audit = Pushes(settings, ledger), Accounts(ledger), make_audit(settings)
-    git = git_blueprint(RemoteDoors(settings=settings, ledger=ledger, pushes=pushes, accounts=accounts, audit=audit))
+    git = git_blueprint(
+        RemoteDoors(settings=settings, ledger=ledger, pushes=pushes, accounts=accounts, audit=audit, stopping=stopping)
+    )
     return create_app(settings, ledger, pushes, accounts, audit, blueprints=[git])
 
 

@@ -21,6 +21,7 @@ from gitserver.buildlog import BuildLog
 from gitserver.errors import Failure, Problem
 from gitserver.job import Job
 from gitserver.ledger.records import Build, BuildKind, BuildState, EnvKind
+from gitserver.mask import Mask, make_mask
 from gitserver.plan import BUILDS_ANEW
 from gitserver.world import World
 
@@ -196,7 +197,7 @@ class Worker:
             self._world.retire(one)
 
     def _open(self, build: Build, unit: _Running) -> Job:
-        log = BuildLog(self._world.settings.build_log(build.id))
+        log = BuildLog(self._world.settings.build_log(build.id), self._mask(build))
         app = self._ledger.app(build.app_id)
         if app is None:
             log.close()
@@ -227,7 +228,14 @@ class Worker:
             if job.build.id == build.id:
                 job.log.lines(explain.lines(failure))
         state = BuildState.CANCELLED if failure.code == "cancelled" else BuildState.FAILED
-        self._end(build, state, failure=failure)
+        mask = self._mask(build)
+        fields = {name: mask.text(value) if isinstance(value, str) else value for name, value in failure.fields.items()}
+        masked = Failure(code=failure.code, fields=fields, log=tuple(mask.text(line) for line in failure.log))
+        self._end(build, state, failure=masked)
+
+    def _mask(self, build: Build) -> Mask:
+        """No value of the app's configuration, of either scope, is ever told in a push, a log or a verdict."""
+        return make_mask(*(self._ledger.config(build.app_id, scope).values for scope in EnvKind))
 
     def _end(
         self, build: Build, state: BuildState, *, failure: Failure | None = None, image_digest: str | None = None,

@@ -29,7 +29,7 @@ from gitserver.ledger.records import (
     Release,
 )
 from gitserver.ledger.store import Ledger
-from gitserver.push import ZERO_OID
+from gitserver.push import ZERO_OID, branch_slug
 from gitserver.routes import GatewayRoutes
 from gitserver.settings import Settings
 from gitserver.source import GitSource
@@ -109,7 +109,7 @@ class World:
         """Where a release answers; the path of its prediction when our runtime serves it."""
         image = self.ledger.image(release.image_digest)
         path = "predict" if image is not None and _is_shim(image.config) else ""
-        at = "" if kind is EnvKind.PRODUCTION else f"@{branch}"
+        at = "" if kind is EnvKind.PRODUCTION else f"@{branch_slug(branch)}"
         return f"{self.settings.url}/{app.name}{at}/{path}"
 
     def retire(self, served: Served) -> None:
@@ -154,6 +154,7 @@ class World:
             release = None if environment.release_id is None else self.ledger.release(environment.release_id)
             if app is not None and release is not None:
                 wanted[release.instance] = (app, release)
+        self.source.sweep_drafts()
         unfinished = {f"b{build.id}" for build in self.ledger.running()}
         for instance in self.target.instances():
             if instance not in wanted and instance not in unfinished:

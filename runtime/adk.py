@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -67,6 +67,10 @@ class ModelData:
     def data(self) -> dict[str, Any]:
         """Everything set so far."""
         return self._values
+
+    def __iter__(self) -> Iterator[str]:
+        # Without it Python would iterate by asking for 0, 1, 2, ... and never be told to stop.
+        return iter(self._values)
 
     def __getitem__(self, key: str) -> Any:
         return self._values.get(key)

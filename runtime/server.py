@@ -48,7 +48,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         wanted: dict[str, Any] = {
             "bind": settings.bind,
             "workers": settings.workers,
-            "worker_class": DrainingWorker,
+            # As text: gunicorn before 24 does not take the class itself.
+            "worker_class": f"{DrainingWorker.__module__}.{DrainingWorker.__qualname__}",
             "threads": settings.threads + SPARE_THREADS,
             "worker_connections": BACKLOG,
             "preload_app": self.preload,

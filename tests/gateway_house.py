@@ -45,7 +45,7 @@ def make_environment(env_id: int, app_id: int, branch: str, release_id: int | No
 def make_release(release_id: int, app_id: int, environment_id: int, digest: str, commit: str = COMMIT) -> Release:
     return Release(
         id=release_id, app_id=app_id, environment_id=environment_id, number=release_id, image_digest=digest,
-        commit=commit, version_tag=None, config_version=0, config={}, actor="alice", why="deploy", build_id=None,
+        commit=commit, version_tag=None, config_version=0, config={}, actor="alice", why="deploy", build_id=release_id,
         facts={}, created_at=NOW,
     )  # fmt: skip
 
@@ -65,8 +65,8 @@ def make_row(token: NewToken, principal_id: int, expires_at: datetime | None = N
 
 
 def make_snapshot() -> Snapshot:
-    """alice/iris: main r1, preview feature/x r2, versions v1 (old image) and v2 (serving), commit of neither;
-    alice/open is public on r3; alice/new has no release; bob/other on r4."""
+    """alice/iris: main b1, preview feature/x b2, versions v1 (old image) and v2 (serving), commit of neither;
+    alice/open is public on b3; alice/new has no release; bob/other on b4."""
     return Snapshot(
         apps=(
             make_app(1, "alice/iris"),
@@ -308,7 +308,7 @@ def make_settings(state: Path, **fields: Any) -> Settings:
 
 @contextmanager
 def open_house(**fields: Any) -> Iterator[House]:
-    """A gateway with a control plane, a worker, and r1 to r4 echoing."""
+    """A gateway with a control plane, a worker, and b1 to b4 echoing."""
     # Not pytest's tmp_path: with a long test name it is longer than a Unix socket's address may be
     with tempfile.TemporaryDirectory(prefix="gw-") as state, _loop_thread() as loop:
         settings = make_settings(Path(state), **fields)
@@ -323,7 +323,7 @@ def open_house(**fields: Any) -> Iterator[House]:
 
         worker = Answerer(settings.run_dir / "worker.sock", answer)
         house.listen(settings.run_dir / "web.sock", echo("web"))
-        for instance in ("r1", "r2", "r3", "r4"):
+        for instance in ("b1", "b2", "b3", "b4"):
             house.serve(instance, echo(instance))
 
         async def start() -> None:

@@ -14,8 +14,11 @@ import json
 import os
 import sys
 
-if not __package__:  # started by path: the folder above `buildpacks` goes last, so it shadows nothing
-    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
+if not __package__:
+    # Started by path. The package is put in place by hand: in a sandbox the folder above it cannot be listed, and an
+    # import lists; and nothing else that lies in that folder can be imported by accident.
+    package = sys.modules["buildpacks"] = type(sys)("buildpacks")
+    package.__path__ = [os.path.dirname(os.path.dirname(os.path.realpath(__file__)))]
 
 from buildpacks.lifecycle.build import build, make_result
 from buildpacks.lifecycle.detect import detect

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+
+TYPE_CHECKING = False  # typing.TYPE_CHECKING without typing, which takes longer to import than a detection takes
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 PASS, ERROR, NOT_MINE = 0, 1, 100
 
@@ -25,15 +27,16 @@ class NotMine(PackFailed):
     """A detection that fails without an error: another buildpack may know this repository."""
 
 
-class Context(NamedTuple):
+class Context:
     """Where a buildpack works. layers is '' during detection; plan is the plan file to write or to read."""
 
-    app: str
-    layers: str
-    platform: str
-    plan: str
-    buildpack: str
-    env: Mapping[str, str]
+    __slots__ = ("app", "buildpack", "env", "layers", "plan", "platform")
+
+    def __init__(
+        self, *, app: str, layers: str, platform: str, plan: str, buildpack: str, env: Mapping[str, str]
+    ) -> None:
+        self.app, self.layers, self.platform = app, layers, platform
+        self.plan, self.buildpack, self.env = plan, buildpack, env
 
     def wants(self, name: str) -> list[Mapping[str, object]]:
         """Metadata of every plan entry of a name, in the order of those who asked."""

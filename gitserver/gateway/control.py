@@ -36,7 +36,7 @@ def make_answerer(front: Front, reloader: Reloader) -> Callable[[Message], Await
             case "idle":
                 return {"ok": True, "last_call_s": dict(front.pools.seconds_since_last_call())}
             case unknown:
-                raise Problem("unknown-op", component="gateway", found=str(unknown)[:80])
+                return {"ok": False, "error": f"unknown op {unknown}"}
 
     return answer
 
@@ -44,7 +44,7 @@ def make_answerer(front: Front, reloader: Reloader) -> Callable[[Message], Await
 async def _drain(front: Front, message: Message) -> Message:
     address, deadline_s = message.get("address"), message.get("deadline_s", 30)
     if not isinstance(address, str) or not isinstance(deadline_s, int | float):
-        raise Problem("unknown-op", component="gateway", found="drain without address and deadline_s")
+        return {"ok": False, "error": "drain needs an address and a number of seconds"}
     front.starts.forget(address)  # from here on a call of a sleeping version wakes it anew
     left = await front.pools.drain(address, min(max(float(deadline_s), 0.0), _MAX_DRAIN_S))
     return {"ok": True, "in_flight": left}

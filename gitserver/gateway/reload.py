@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from gitserver.gateway.table import RouteTable
 from gitserver.ledger.records import Snapshot
 
 POLL_S = 2.0
+_LOG = logging.getLogger(__name__)
 
 
 class Reloader:
@@ -59,4 +60,4 @@ class Reloader:
             try:
                 await self.reload()
             except Exception as error:  # noqa: BLE001 -- the ledger may be locked or moving; the old table serves on
-                print(f"gateway: the ledger cannot be read: {error}", file=sys.stderr, flush=True)
+                _LOG.warning("the ledger cannot be read, the routes stay as they are: %s", error)

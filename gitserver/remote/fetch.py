@@ -33,7 +33,7 @@ def advertise_fetch(repo_path: Path, git_protocol: str | None) -> bytes:
     arguments = ["upload-pack", "--strict", "--http-backend-info-refs", str(repo_path)]
     done = run_git(repo_path, arguments, env=protocol)
     if done.returncode != 0:
-        raise Problem("git-failed", command="upload-pack", status=done.returncode, detail=last_words(done.stderr))
+        raise Problem("git-broken", command="upload-pack", status=done.returncode, detail=last_words(done.stderr))
     if protocol.get("GIT_PROTOCOL") == "version=2":
         return done.stdout
     return make_pkt(b"# service=git-upload-pack\n") + FLUSH + done.stdout

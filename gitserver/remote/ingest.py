@@ -48,7 +48,7 @@ def ingest(
 
     shallow      commits at which the client's history ends (F18)
     on_progress  gets what index-pack says, raw, from a thread of its own
-    Raises       Problem('pack-incomplete' | 'bad-pack' | 'pack-too-big' | 'too-many-objects' | 'no-space')
+    Raises       Problem('pack-incomplete' | 'bad-pack' | 'pack-too-big' | 'too-many-objects' | 'disk-full')
     """
     wire.set_idle(IDLE_FIRST_S)
     header = _read_exactly(wire, 12)
@@ -66,11 +66,11 @@ def ingest(
 
 
 def check_space(repo_path: Path, known_bytes: int) -> None:
-    """Twice the known size and a reserve have to be free. Raises Problem('no-space', needs=, free=)."""
+    """Twice the known size and a reserve have to be free. Raises Problem('disk-full', needs=, free=)."""
     free = shutil.disk_usage(repo_path).free
     needs = 2 * known_bytes + _SPARE_BYTES
     if free < needs:
-        raise Problem("no-space", needs=show_bytes(needs), free=show_bytes(free))
+        raise Problem("disk-full", needs=show_bytes(needs), free=show_bytes(free))
 
 
 def show_bytes(count: int) -> str:
@@ -194,7 +194,7 @@ def _why(pump: _Pump, stderr: bytes) -> Problem:
     if b"maximum allowed size" in stderr:
         return Problem("pack-too-big", limit=show_bytes(pump.max_bytes))
     if b"No space left" in stderr:
-        return Problem("no-space", needs="more than that", free="none")
+        return Problem("disk-full", needs="more than that", free="none")
     if pump.is_cut or b"early EOF" in stderr:
         return Problem("pack-incomplete", received=show_bytes(pump.received))
     return Problem("bad-pack", detail=last_words(stderr))

@@ -22,7 +22,7 @@ from gitserver.remote.channel import RemoteDoors, Wire
 from gitserver.remote.ingest import Ingested, check_space, ingest
 from gitserver.remote.judge import Accepted, Facts, Judgement, judge
 from gitserver.remote.quarantine import Quarantine
-from gitserver.remote.refs import Ref, create_repository, is_ancestor, list_refs, peel
+from gitserver.remote.refs import STAGING_PREFIX, Ref, create_repository, is_ancestor, list_refs, peel
 from gitserver.remote.request import PushRequest, parse_options
 from gitserver.remote.sideband import Sideband
 
@@ -80,7 +80,7 @@ class Intake:
             create_repository(repo_path)
             yield repo_path
             return
-        staging = self.doors.settings.repo_path(0).parent / f".staging-{uuid.uuid4().hex}"
+        staging = self.doors.settings.repo_path(0).parent / f"{STAGING_PREFIX}{uuid.uuid4().hex}"
         create_repository(staging)
         try:
             yield staging

@@ -103,10 +103,10 @@ def run_git(
 
 
 def read_git(repo_path: Path, arguments: Sequence[str], *, stdin: bytes = b"") -> bytes:
-    """Standard output of a command that has to succeed. Raises Problem('git-failed', command=, detail=)."""
+    """Standard output of a command that has to succeed. Raises Problem('git-broken', command=, detail=)."""
     done = run_git(repo_path, arguments, stdin=stdin)
     if done.returncode != 0:
-        raise Problem("git-failed", command=arguments[0], status=done.returncode, detail=last_words(done.stderr))
+        raise Problem("git-broken", command=arguments[0], status=done.returncode, detail=last_words(done.stderr))
     return done.stdout
 
 

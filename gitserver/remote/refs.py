@@ -23,6 +23,8 @@ from gitserver.push import ZERO_OID
 from gitserver.remote.native import QUICK_S, git_argv, git_env, last_words, read_git, run_git, start_git
 
 _LOCK_NAME = "algo.lock"
+STAGING_PREFIX = ".staging-"  # repositories of apps that do not exist yet
+_DRAFT_PREFIX = ".draft-"
 _LOCK_LOOK_S = 0.02
 # A repository made by hand: no template, no hooks, no dependence on the operator's init.defaultBranch.
 _CONFIG = """\
@@ -76,7 +78,7 @@ def create_repository(repo_path: Path) -> None:
     if (repo_path / "HEAD").exists():
         return
     repo_path.parent.mkdir(parents=True, exist_ok=True)
-    draft = repo_path.parent / f".draft-{uuid.uuid4().hex}"
+    draft = repo_path.parent / f"{_DRAFT_PREFIX}{uuid.uuid4().hex}"
     for folder in ("objects/pack", "objects/info", "refs/heads", "refs/tags"):
         (draft / folder).mkdir(parents=True)
     (draft / "config").write_text(_CONFIG, encoding="ascii")
@@ -88,6 +90,20 @@ def create_repository(repo_path: Path) -> None:
         if not (repo_path / "HEAD").exists():
             raise
     _sync_folder(repo_path.parent)
+
+
+def sweep_drafts(folder: Path, *, older_than_s: float = 24 * 3600.0) -> list[str]:
+    """Remove what first pushes left beside the repositories when their process was killed; the names that went.
+
+    older_than_s  a first push may wait that long for its client's upload (two hours) and send its pack
+    """
+    gone = []
+    for path in sorted([*folder.glob(f"{STAGING_PREFIX}*"), *folder.glob(f"{_DRAFT_PREFIX}*")]):
+        newest = max(found.stat().st_mtime for found in (path, *path.glob("objects/tmp_objdir-*/pack/*")))
+        if time.time() - newest > older_than_s:
+            shutil.rmtree(path)
+            gone.append(path.name)
+    return gone
 
 
 def list_refs(repo_path: Path) -> dict[str, Ref]:
@@ -184,11 +200,11 @@ def is_ancestor(repo_path: Path, ancestor: str, descendant: str, env: Mapping[st
     """Whether every commit of `ancestor` is in `descendant`'s history; a commit is its own ancestor.
 
     env     Quarantine.env() while the descendant is not in the repository yet
-    Raises  Problem('git-failed') when one of the two is no commit that exists
+    Raises  Problem('git-broken') when one of the two is no commit that exists
     """
     done = run_git(repo_path, ["merge-base", "--is-ancestor", ancestor, descendant], env=env)
     if done.returncode not in (0, 1):
-        raise Problem("git-failed", command="merge-base", status=done.returncode, detail=last_words(done.stderr))
+        raise Problem("git-broken", command="merge-base", status=done.returncode, detail=last_words(done.stderr))
     return done.returncode == 0
 
 
@@ -200,7 +216,7 @@ def peel(repo_path: Path, oids: Sequence[str], env: Mapping[str, str] | None = N
     done = run_git(repo_path, ["cat-file", "--batch-check=%(objectname) %(objecttype)"], env=env, stdin=questions)
     answers = done.stdout.decode(errors="replace").splitlines()
     if done.returncode != 0 or len(answers) != len(oids):
-        raise Problem("git-failed", command="cat-file", status=done.returncode, detail=last_words(done.stderr))
+        raise Problem("git-broken", command="cat-file", status=done.returncode, detail=last_words(done.stderr))
     return {oid: _commit_of(answer) for oid, answer in zip(oids, answers, strict=True)}
 
 

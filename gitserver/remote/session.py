@@ -32,8 +32,8 @@ _LOG = logging.getLogger(__name__)
 _IDLE_COMMANDS_S = 2 * 3600.0  # the client's pre-push hook may upload gigabytes first (F12)
 # Refusals of the pack itself are the `unpack` line's; everything else leaves it `ok` and speaks per ref.
 _UNPACK_CODES = frozenset({
-    "pack-incomplete", "bad-pack", "pack-too-big", "too-many-objects", "no-space", "objects-missing", "too-many-pushes",
-    "push-broken",
+    "pack-incomplete", "bad-pack", "pack-too-big", "too-many-objects", "disk-full", "objects-missing",
+    "too-many-pushes", "push-broken",
 })  # fmt: skip
 
 

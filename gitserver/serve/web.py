@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+from types import FrameType
 
 from gunicorn.app.base import BaseApplication
 
@@ -18,6 +21,7 @@ class Web(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._stopping = threading.Event()
         super().__init__()
 
     def load_config(self) -> None:
@@ -33,6 +37,7 @@ class Web(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "keepalive": 75,
             "limit_request_line": 8190,
             "loglevel": "warning",
+            "post_worker_init": self._say_goodbye,
             "control_socket_disable": True,
         }
         for name, value in options.items():
@@ -41,7 +46,18 @@ class Web(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load(self) -> object:
         """In the worker, after the fork: no connection of the ledger is shared between processes."""
-        return make_web(self._settings)
+        return make_web(self._settings, self._stopping)
+
+    def _say_goodbye(self, worker: object) -> None:  # noqa: ARG002 -- gunicorn calls it with one
+        """gunicorn's hook in the worker: its SIGTERM handler is set by now, and ours goes first."""
+        before = signal.getsignal(signal.SIGTERM)
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self._stopping.set()
+            if callable(before):
+                before(number, frame)
+
+        signal.signal(signal.SIGTERM, stop)
 
 
 if __name__ == "__main__":

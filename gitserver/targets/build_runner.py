@@ -9,22 +9,24 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from buildpacks.order import BuildFailed, Child
+from gitserver.errors import Problem
 from gitserver.settings import Settings
-from gitserver.targets.cgroup import Cgroup
-from gitserver.targets.family import MARK, Family
-from gitserver.targets.instance import Life, read_stat
+from gitserver.targets.family import Family
+from gitserver.targets.instance import MARK, Life, read_stat
+from gitserver.targets.lodging import Lodging
 from gitserver.targets.probe import Isolation
-from gitserver.targets.process import app_uid, hidden_places
-from gitserver.targets.sandbox import Level, Limits, SandboxPlan
-from gitserver.targets.spawn import spawn
+from gitserver.targets.sandbox import Level, SandboxPlan
+from gitserver.targets.spawn import SandboxFailed, spawn
 
 WHEEL_UID = 19999  # executes nothing of anybody's repository; owns the wheel cache that all apps share
 MEMORY_MIB = 4096
 MAX_LINE_BYTES = 16 * 1024
 _LOOK_S = 0.1
+_MEMORY_LOOK_S = 1.0
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -33,28 +35,38 @@ class SandboxRunner:
 
     def __init__(self, settings: Settings, isolation: Isolation, app_id: int, cancelled: threading.Event) -> None:
         self._settings, self._isolation, self._app_id, self._cancelled = settings, isolation, app_id, cancelled
+        self._lodging = Lodging(settings=settings, isolation=isolation)
 
     def __call__(self, child: Child, log: Callable[[str], None]) -> int:
-        """Exit status. Raises BuildFailed('build-timeout' | 'cancelled' | 'build-memory')."""
+        """Exit status.
+
+        Raises  BuildFailed('build-timeout' | 'cancelled' | 'build-memory'), Problem('sandbox-failed')
+        """
         uid = None
         if self._isolation.level >= Level.USER:
-            uid = WHEEL_UID if child.trusted else app_uid(self._app_id)
+            uid = WHEEL_UID if child.trusted else self._lodging.uid(self._app_id)
+            assert uid is not None
             own = self._settings.state / "builds"
             # Its own workspace, job and operator's settings included, is readable by this user and nobody else.
             for path in (*(path for path in child.readable if path.is_relative_to(own)), *child.writable):
                 give_away(path, uid)
         name = f"build-{self._app_id}-{threading.get_ident()}"
-        group = None if self._isolation.cgroups is None else self._isolation.cgroups.group(name)
-        if group is not None:
-            group.make(memory_mib=MEMORY_MIB, processes=Limits().processes)
-        process = spawn(self._plan(child, uid, name, group), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        family = Family(
-            instance=name, life=Life(pid=process.pid, start_ticks=read_stat(process.pid) or 0), group=group
-        )  # fmt: skip
+        group = self._lodging.group(name)
         try:
-            status = self._follow(process, child.timeout_s, log)
-            if group is not None and group.oom_kills() > 0 and status != 0:
+            process = spawn(self._plan(child, uid, name), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        except SandboxFailed as failed:
+            if group is not None:
+                group.remove()
+            raise Problem("sandbox-failed", step=failed.step, detail=failed.why) from failed
+        life = Life(pid=process.pid, start_ticks=read_stat(process.pid, zombies=True) or 0)
+        family = Family(mark=self._lodging.mark(name), life=life, group=group)
+        watch = _Watch(family, self._cancelled, time.monotonic() + child.timeout_s)
+        try:
+            status = self._follow(process, watch, log)
+            if watch.is_over or (group is not None and group.oom_kills() > 0 and status != 0):
                 raise BuildFailed("build-memory", limit_mib=MEMORY_MIB)
+            if status is None:
+                raise BuildFailed("build-timeout", seconds=int(child.timeout_s))
         finally:
             family.kill()  # what it left running has no business any more
             process.wait(10)
@@ -64,43 +76,79 @@ class SandboxRunner:
                 group.remove()
         return status if status >= 0 else 128 - status
 
-    def _plan(self, child: Child, uid: int | None, name: str, group: Cgroup | None) -> SandboxPlan:
-        return SandboxPlan(
-            argv=child.argv, env={**child.env, MARK: name}, cwd=str(child.cwd), level=self._isolation.level, uid=uid,
-            readable=[str(path) for path in child.readable if path.exists()],
-            writable=[str(path) for path in child.writable], hidden=hidden_places(self._settings),
-            join=group.join_files() if group is not None else [], limits=Limits(memory_mib=MEMORY_MIB),
-            landlock=self._isolation.landlock, dies_with_parent=True,
+    def _plan(self, child: Child, uid: int | None, name: str) -> SandboxPlan:
+        plan = self._lodging.enclose(
+            name, uid, [path for path in child.readable if path.exists()], child.writable, memory_mib=MEMORY_MIB
+        )
+        return replace(
+            plan, argv=child.argv, env={**child.env, MARK: self._lodging.mark(name)}, cwd=str(child.cwd),
+            parent=os.getpid(),
         )  # fmt: skip
 
-    def _follow(self, process: subprocess.Popen[bytes], timeout_s: float, log: Callable[[str], None]) -> int:
+    def _follow(self, process: subprocess.Popen[bytes], watch: _Watch, log: Callable[[str], None]) -> int | None:
+        """Pass lines on until the process has ended; its status, None when its time was over first."""
         assert process.stdout is not None
-        deadline_at = time.monotonic() + timeout_s
-        pending = b""
+        lines = _Lines(log)
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
-            while True:
-                if self._cancelled.is_set():
-                    raise BuildFailed("cancelled")
-                if time.monotonic() > deadline_at:
-                    raise BuildFailed("build-timeout", seconds=int(timeout_s))
-                if not selector.select(_LOOK_S):
-                    # A daemon of the build's may hold the pipe open; the build itself is over when its process is.
-                    if process.poll() is not None:
+            while watch.has_time():
+                if selector.select(_LOOK_S):
+                    data = os.read(process.stdout.fileno(), 65536)
+                    if not data:
                         break
-                    continue
-                data = os.read(process.stdout.fileno(), 65536)
-                if not data:
+                    lines.feed(data)
+                elif process.poll() is not None:
+                    # A daemon of the build's may hold the pipe open; the build itself is over when its process is.
                     break
-                *lines, pending = (pending + data).split(b"\n")
-                for line in lines:
-                    log(_clean(line))
-                if len(pending) > MAX_LINE_BYTES:
-                    log(_clean(pending))
-                    pending = b""
-        if pending:
-            log(_clean(pending))
-        return process.wait(max(1.0, deadline_at - time.monotonic()))
+        lines.end()
+        try:
+            return process.wait(max(0.1, watch.deadline_at - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            return None
+
+
+class _Watch:
+    """The ends that a build does not choose itself."""
+
+    def __init__(self, family: Family, cancelled: threading.Event, deadline_at: float) -> None:
+        self.deadline_at, self.is_over = deadline_at, False
+        self._family, self._cancelled, self._looked_at = family, cancelled, time.monotonic()
+
+    def has_time(self) -> bool:
+        """Whether it may go on. Raises BuildFailed('cancelled')."""
+        if self._cancelled.is_set():
+            raise BuildFailed("cancelled")
+        now = time.monotonic()
+        if self._family.group is None and now - self._looked_at > _MEMORY_LOOK_S:
+            self._looked_at = now
+            self.is_over = self._family.is_over(MEMORY_MIB)
+        return now < self.deadline_at and not self.is_over
+
+
+class _Lines:
+    """Bytes become lines without control bytes, none longer than MAX_LINE_BYTES: a longer one is several."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log, self._pending = log, b""
+
+    def feed(self, data: bytes) -> None:
+        """Pass on what is whole."""
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        for line in lines:
+            self._say(line)
+        while len(self._pending) > MAX_LINE_BYTES:
+            self._say(self._pending[:MAX_LINE_BYTES])
+            self._pending = self._pending[MAX_LINE_BYTES:]
+
+    def end(self) -> None:
+        """A last line may have no end."""
+        if self._pending:
+            self._say(self._pending)
+
+    def _say(self, line: bytes) -> None:
+        line = line.rstrip(b"\r")
+        for start in range(0, max(len(line), 1), MAX_LINE_BYTES):
+            self._log(_CONTROL.sub("", line[start : start + MAX_LINE_BYTES].decode("utf-8", "replace")))
 
 
 def give_away(path: Path, uid: int) -> None:
@@ -117,7 +165,3 @@ def give_away(path: Path, uid: int) -> None:
             # A hard link of the server's own blob stays the server's: read-only for the build, as it should be.
             if found.st_nlink == 1:
                 os.chown(name, uid, uid, dir_fd=descriptor, follow_symlinks=False)
-
-
-def _clean(line: bytes) -> str:
-    return _CONTROL.sub("", line[:MAX_LINE_BYTES].decode("utf-8", "replace").rstrip("\r"))

@@ -1,7 +1,7 @@
 """The one door to control groups: memory and process limits of an instance, and what became of them.
 
-Version 1 and 2 are served; where neither can be written (a user's own machine without delegation) groups() is None,
-and the keeper measures memory itself.
+Version 1 and 2 are served; where neither can be written (a user's own machine without delegation) find_tree() is
+None, and the keeper measures memory itself.
 Source  kernel documentation, cgroup-v1/memory.rst and cgroup-v2.rst
 """
 
@@ -136,16 +136,19 @@ def _version_1(name: str) -> CgroupTree | None:
 
 
 def _version_2(name: str) -> CgroupTree | None:
-    base = _own("")
-    if base is None or not (base / "cgroup.controllers").exists():
-        return None
-    if not {"memory", "pids"} <= set(_read(base / "cgroup.controllers").split()):
-        return None
-    tree = _made(CgroupTree(memory=base / name, pids=base / name, version=2))
-    if tree is not None:
-        for folder in (base, base / name):
-            _write_if_there(folder / "cgroup.subtree_control", "+memory +pids")
-    return tree
+    # Controllers can be handed down from a group that has no processes of its own, or from the root: a service's own
+    # group often does not qualify, the root does where we may write to it.
+    for base in (_own(""), _ROOT):
+        if base is None or not {"memory", "pids"} <= set(_read(base / "cgroup.controllers").split()):
+            continue
+        _write_if_there(base / "cgroup.subtree_control", "+memory +pids")
+        if not {"memory", "pids"} <= set(_read(base / "cgroup.subtree_control").split()):
+            continue
+        tree = _made(CgroupTree(memory=base / name, pids=base / name, version=2))
+        if tree is not None:
+            _write_if_there(base / name / "cgroup.subtree_control", "+memory +pids")
+            return tree
+    return None
 
 
 def _made(tree: CgroupTree) -> CgroupTree | None:

@@ -9,18 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitserver.targets.cgroup import Cgroup
-from gitserver.targets.instance import Life
+from gitserver.targets.instance import MARK, Life, read_stat
 
-MARK = "ALGO_INSTANCE"  # in every instance's environment: finds what left its session, where there is no control group
 _LOOK_S = 0.01
 _KILL_S = 5.0
+_PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One instance's processes. group: None where this machine has no control groups."""
+    """One instance's processes.
 
-    instance: str
+    mark   what its environment holds under MARK: no other instance of any server on this machine has it
+    group  None where this machine has no control groups; a process that leaves its session and clears its environment
+           is lost sight of then
+    """
+
+    mark: str
     life: Life
     group: Cgroup | None
 
@@ -28,16 +33,29 @@ class Family:
         """All of them that run now."""
         if self.group is not None:
             return self.group.processes()
-        mark = f"{MARK}={self.instance}".encode()
-        found = []
-        for entry in os.listdir("/proc"):
-            if entry.isdigit() and (_session(entry) == self.life.pid or mark in _environ(entry)):
-                found.append(int(entry))
-        return [pid for pid in found if pid != os.getpid()]
+        mark = f"{MARK}={self.mark}".encode()
+        session = self._session()
+        return [
+            pid
+            for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
+            if pid != os.getpid() and ((session and session == _session(pid)) or mark in _environ(pid))
+        ]
+
+    def _session(self) -> int | None:
+        """Its session, while that number can only mean ours: a number in use by somebody else means that ours ended."""
+        if self.life.pid <= 0:
+            return None
+        found = read_stat(self.life.pid, zombies=True)
+        return self.life.pid if found in {None, self.life.start_ticks} else None
 
     def memory_mib(self) -> float:
-        """Resident memory in all, shared pages counted once each (proportional set size)."""
+        """Resident memory in all, pages that several share counted once: a slow look."""
         return sum(_pss_kib(pid) for pid in self.pids()) / 1024
+
+    def is_over(self, limit_mib: int) -> bool:
+        """Whether it takes more memory than it may."""
+        # The sum that counts shared pages again and again is quick, and never too small.
+        return sum(_resident_mib(pid) for pid in self.pids()) > limit_mib and self.memory_mib() > limit_mib
 
     def terminate(self) -> None:
         """SIGTERM to its process group; its children there hear it too."""
@@ -78,28 +96,48 @@ def _signal_group(pid: int, number: int) -> None:
         pass  # it ended between look and signal
 
 
-def _session(pid: str) -> int:
+def user_tasks() -> int:
+    """How many threads this user's processes have now: what RLIMIT_NPROC counts."""
+    uid, count = os.geteuid(), 0
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if Path(f"/proc/{entry}").stat().st_uid == uid:
+                count += len(os.listdir(f"/proc/{entry}/task"))
+        except OSError:
+            continue  # it ended meanwhile
+    return count
+
+
+def _session(pid: int) -> int:
     fields = _stat_fields(pid)
     return int(fields[3]) if fields else -1
 
 
 def _is_running(pid: int) -> bool:
-    fields = _stat_fields(str(pid))
+    fields = _stat_fields(pid)
     return bool(fields) and fields[0] not in {"Z", "X"}
 
 
-def _stat_fields(pid: str) -> list[str]:
+def _stat_fields(pid: int) -> list[str]:
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     except OSError:
         return []
 
 
-def _environ(pid: str) -> list[bytes]:
+def _environ(pid: int) -> list[bytes]:
     try:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return []  # somebody else's
+
+
+def _resident_mib(pid: int) -> float:
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+    except (OSError, IndexError):
+        return 0.0
+    return int(pages) * _PAGE_BYTES / 1024**2
 
 
 def _pss_kib(pid: int) -> int:

@@ -1,7 +1,8 @@
-"""Carries out a sandbox.SandboxPlan and becomes its command. Started as `python -I -S launch.py FD`.
+"""Carries out a sandbox.SandboxPlan and becomes its command. Started as `python -I -S launch.py PLAN_FD REPORT_FD`.
 
 Its own program, because preexec_fn in a threaded server is unsafe. Standard library only, imported with care for
-time: it runs before every release. A step that the plan asks for and that fails ends it: 70 + the step's number.
+time: it runs before every release. A step that the plan asks for and that fails is told on REPORT_FD and ends it with
+70 + the step's number; REPORT_FD closes by the exec, so its end without a word means that the command runs.
 
 Order (contracts/frameworks.md 7): cgroup, namespaces, hide and bind, limits, capabilities, user, no new privileges,
 death signal (setuid clears it), Landlock, exec.
@@ -11,6 +12,8 @@ Source  prctl(2), mount(2), unshare(2), capabilities(7), landlock(7)
 # os.path and os.open: pathlib would cost a fifth of the start.
 # ruff: noqa: PTH103, PTH112, PTH113, PTH120
 
+from __future__ import annotations
+
 import ctypes
 import json
 import os
@@ -18,29 +21,38 @@ import resource
 import struct
 import sys
 
+TYPE_CHECKING = False  # importing typing would cost as much as all the rest
+if TYPE_CHECKING:
+    from typing import Any
+
 CLONE_NEWNS, CLONE_NEWIPC = 0x00020000, 0x08000000
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
-PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
+MS_REC, MS_PRIVATE = 16384, 1 << 18
+PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 1, 24, 38, 47, 4
+CAPABILITY_VERSION_3 = 0x20080522
 SYS_LANDLOCK_CREATE_RULESET, SYS_LANDLOCK_ADD_RULE, SYS_LANDLOCK_RESTRICT_SELF = 444, 445, 446  # every architecture
 LANDLOCK_READ = (1 << 0) | (1 << 2) | (1 << 3)  # execute, read files, read folders
 LANDLOCK_WRITE_FILE, LANDLOCK_TRUNCATE, LANDLOCK_IOCTL_DEV = 1 << 1, 1 << 14, 1 << 15
+LANDLOCK_SCOPED = 0b11  # no abstract sockets and no signals to anything that was not started from in here (ABI 6)
+LANDLOCK_OLDEST = 2  # version 1 forbids every rename from one folder to another, which builds need
+TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 -- covered, not used
 SYSTEM_DIRS = (
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/proc", "/sys", "/run/systemd/resolve",
-    "/var/lib/dpkg", "/nix",
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/sys", "/nix", "/snap",
 )  # fmt: skip
 SIGKILL, LAST_CAPABILITY = 9, 63
+LEVEL_NAMESPACE = 2  # sandbox.Level
 
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def call(name, *arguments):
+def call(name: str, *arguments: object) -> None:
     """A C function that answers 0, or OSError."""
     if getattr(libc, name)(*arguments) != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"{name}: {os.strerror(code)}")
 
 
-def mount(source, target, kind, flags, options=None):
+def mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
     """mount(2)."""
     call(
         "mount", source.encode(), target.encode(), None if kind is None else kind.encode(), ctypes.c_ulong(flags),
@@ -48,15 +60,17 @@ def mount(source, target, kind, flags, options=None):
     )  # fmt: skip
 
 
-def join_cgroups(plan):
+def join_cgroups(plan: Any) -> None:
     """Before anything of the child's is allocated, so that all of it is counted."""
     for path in plan["join"]:
         with open(path, "w") as file:
             file.write(str(os.getpid()))
 
 
-def hide_and_bind(plan):
+def hide_and_bind(plan: Any) -> None:
     """A private view: hidden places become empty folders, in which only the listed ones appear again."""
+    if plan["level"] < LEVEL_NAMESPACE:
+        return
     call("unshare", CLONE_NEWNS | CLONE_NEWIPC)
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     binds = [(path, True) for path in plan["readable"]] + [(path, False) for path in plan["writable"]]
@@ -65,26 +79,31 @@ def hide_and_bind(plan):
     opened.sort(key=lambda item: item[1].count("/"))
     for path in plan["hidden"]:
         if os.path.isdir(path):
-            mode = "1777" if path in {"/tmp", "/var/tmp", "/dev/shm"} else "0755"  # noqa: S108 -- covered, not used
-            mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, f"mode={mode},size=256m")
+            mode = "1777" if path in TEMPORARY else "0711"
+            mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, f"mode={mode},size={plan['limits']['memory_mib']}m")
+    for path, _ in plan["rooms"]:
+        os.makedirs(path, mode=0o711, exist_ok=True)
     for descriptor, path, read_only in opened:
         make_target(path, os.path.isdir(f"/proc/self/fd/{descriptor}"))
         mount(f"/proc/self/fd/{descriptor}", path, None, MS_BIND)
         flags = MS_BIND | MS_REMOUNT | MS_NOSUID | MS_NODEV | (MS_RDONLY if read_only else 0)
         mount("none", path, None, flags)
         os.close(descriptor)
+    if plan["private_proc"]:
+        # Other users' processes, their command lines above all, are not there. Last: the binds went through /proc.
+        mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2")
 
 
-def make_target(path, is_dir):
+def make_target(path: str, is_dir: bool) -> None:
     """The empty folder or file to bind on; there already when nothing above it was covered."""
     if os.path.exists(path):
         return
-    os.makedirs(path if is_dir else os.path.dirname(path), mode=0o755, exist_ok=True)
+    os.makedirs(path if is_dir else os.path.dirname(path), mode=0o711, exist_ok=True)
     if not is_dir:
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o444))
 
 
-def set_limits(plan):
+def set_limits(plan: Any) -> None:
     """Never raises a limit that the server itself lives under."""
     limits = plan["limits"]
     wanted = [
@@ -92,15 +111,15 @@ def set_limits(plan):
         (resource.RLIMIT_NOFILE, limits["open_files"]),
         (resource.RLIMIT_FSIZE, limits["file_bytes"]),
     ]
-    if plan["uid"] is not None:  # counted for each user; a shared one would limit the server's own
-        wanted.append((resource.RLIMIT_NPROC, limits["processes"]))
+    if limits["user_processes"] is not None:
+        wanted.append((resource.RLIMIT_NPROC, limits["user_processes"]))
     for what, value in wanted:
         hard = resource.getrlimit(what)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)  # noqa: PLW2901 -- capped
         resource.setrlimit(what, (value, value))
 
 
-def drop_rights(plan):
+def drop_rights(plan: Any) -> None:
     """An unprivileged user without capabilities; nothing it executes can gain any."""
     uid = plan["uid"]
     if uid is not None:
@@ -110,41 +129,47 @@ def drop_rights(plan):
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
+    if os.geteuid() != 0:
+        # setresuid cleared the effective and permitted ones; what a service manager left inheritable goes here.
+        libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+        call("capset", struct.pack("=Ii", CAPABILITY_VERSION_3, 0), struct.pack("=6I", *[0] * 6))
     call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def set_death_signal(plan, parent):
+def set_death_signal(plan: Any) -> None:
     """Build children end with the worker; asked for after setuid, which would clear it."""
-    if plan["dies_with_parent"]:
+    if plan["parent"] is not None:
         call("prctl", PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
+        if os.getppid() != plan["parent"]:  # it was gone before we asked
             os._exit(79)
 
 
-def restrict_files(plan):
+def restrict_files(plan: Any) -> None:
     """Landlock: system folders and readable ones to read, writable ones to write, nothing else. Needs no rights."""
     if not plan["landlock"]:
         return
     abi = libc.syscall(SYS_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), 1)
-    if abi < 1:
-        raise OSError(ctypes.get_errno(), "landlock")
-    every = (1 << 13) - 1
-    every |= (1 << 13) if abi >= 2 else 0
+    if abi < LANDLOCK_OLDEST:
+        raise OSError(ctypes.get_errno(), f"landlock: version {abi} of at least {LANDLOCK_OLDEST}")
+    every = (1 << 14) - 1
     every |= LANDLOCK_TRUNCATE if abi >= 3 else 0
     every |= LANDLOCK_IOCTL_DEV if abi >= 5 else 0
-    attribute = struct.pack("=Q", every)
+    attribute = struct.pack("=Q", every) if abi < 6 else struct.pack("=QQQ", every, 0, LANDLOCK_SCOPED)
     ruleset = libc.syscall(SYS_LANDLOCK_CREATE_RULESET, attribute, ctypes.c_size_t(len(attribute)), 0)
     if ruleset < 0:
         raise OSError(ctypes.get_errno(), "landlock_create_ruleset")
     device = LANDLOCK_READ | LANDLOCK_WRITE_FILE | (every & (LANDLOCK_TRUNCATE | LANDLOCK_IOCTL_DEV))
     rules = [(path, LANDLOCK_READ) for path in (*SYSTEM_DIRS, *plan["readable"])]
-    rules += [("/dev", device), ("/dev/shm", every)]  # noqa: S108 -- allowed, not used
+    rules += [("/dev", device), ("/dev/shm", every), ("/proc", LANDLOCK_READ | LANDLOCK_WRITE_FILE)]  # noqa: S108 -- allowed, not used
     rules += [(path, every) for path in plan["writable"]]
+    rules += [(path, every if is_writable else LANDLOCK_READ) for path, is_writable in plan["rooms"]]
+    if plan["level"] == LEVEL_NAMESPACE:  # private and empty there; shared with everybody otherwise
+        rules += [(path, every) for path in TEMPORARY]
     for path, allowed in rules:
         try:
             descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
-            continue  # this system has no such folder
+            continue  # this system has no such folder, or this user no way to it: not allowed, then
         if not os.path.isdir(path):
             allowed &= LANDLOCK_READ & ~(1 << 3) | LANDLOCK_WRITE_FILE  # noqa: PLW2901 -- folder rights on a file fail
         rule = struct.pack("=Qi", allowed & every, descriptor)
@@ -156,7 +181,12 @@ def restrict_files(plan):
     os.close(ruleset)
 
 
-def find_program(name, search_path):
+def enter_folder(plan: Any) -> None:
+    """As the child, so that a folder it may not enter fails here."""
+    os.chdir(plan["cwd"])
+
+
+def find_program(name: str, search_path: str) -> str:
     """The program to execute, looked for on the child's own PATH."""
     if "/" in name:
         return name
@@ -167,31 +197,33 @@ def find_program(name, search_path):
     return name
 
 
-def main():
+STEPS = (
+    ("control group", join_cgroups),
+    ("mount namespace", hide_and_bind),
+    ("resource limits", set_limits),
+    ("user", drop_rights),
+    ("death signal", set_death_signal),
+    ("Landlock", restrict_files),
+    ("working folder", enter_folder),
+)
+
+
+def main() -> None:
     """Plan in, command out."""
-    parent = os.getppid()
+    report = int(sys.argv[2])
+    os.set_inheritable(report, False)
     os.umask(0o022)  # the server's own is tighter; mount points made here must be passable
     with open(int(sys.argv[1]), "rb") as file:
         plan = json.load(file)
-    steps = (
-        join_cgroups,
-        lambda it: hide_and_bind(it) if it["level"] == 2 else None,
-        set_limits,
-        drop_rights,
-        lambda it: set_death_signal(it, parent),
-        restrict_files,
-        lambda it: os.chdir(it["cwd"]),
-    )
-    for number, step in enumerate(steps, 1):
+    for number, (name, step) in enumerate(STEPS, 1):
         try:
             step(plan)
         except OSError as error:
-            sys.stderr.write(f"sandbox: step {number}: {error}\n")
-            sys.stderr.flush()
+            os.write(report, json.dumps({"step": name, "why": str(error)}).encode())
             os._exit(70 + number)
     program = find_program(plan["argv"][0], plan["env"].get("PATH", ""))
     try:
-        os.execve(program, plan["argv"], plan["env"])
+        os.execve(program, plan["argv"], plan["env"])  # noqa: S606 -- an argument list of the server's own plan
     except OSError as error:
         sys.stderr.write(f"{plan['argv'][0]}: {error.strerror}\n")
         sys.stderr.flush()

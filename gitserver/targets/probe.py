@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from gitserver.errors import Problem
 from gitserver.targets.cgroup import CgroupTree, find_tree
 from gitserver.targets.sandbox import Level, Limits, SandboxPlan
-from gitserver.targets.spawn import spawn
+from gitserver.targets.spawn import SandboxFailed, blocked_at, spawn
 
 _PROBE_S = 20
 NOBODY = 65534
@@ -23,6 +24,7 @@ class Isolation:
 
     level: Level
     landlock: bool
+    private_proc: bool
     cgroups: CgroupTree | None
     mechanisms: Mapping[str, str]
 
@@ -30,39 +32,52 @@ class Isolation:
 def probe_isolation(state: Path, *, required: str) -> Isolation:
     """Find the best level that works here.
 
-    required  auto takes what there is; none, user, namespace: at least that
+    required  none: whatever there is; user, namespace: at least that; auto: what there is, but a server that runs as
+              root never runs models as root
     Raises    Problem('isolation-missing', required=, found=, why=)
     """
     mechanisms: dict[str, str] = {}
     is_root = os.geteuid() == 0
     base = SandboxPlan(
-        argv=["/bin/true"], env={}, cwd="/", level=Level.NONE, uid=None, readable=[], writable=[], hidden=[], join=[],
-        limits=Limits(), landlock=False, dies_with_parent=True,
+        argv=["/bin/true"], env={}, cwd="/", level=Level.NONE, uid=None, readable=[], writable=[], hidden=[], rooms=[],
+        join=[], limits=Limits(), landlock=False, private_proc=False, parent=os.getpid(),
     )  # fmt: skip
     level = Level.NONE
     if is_root:
-        mechanisms["user"] = _try(replace(base, level=Level.USER, uid=NOBODY))
-        if mechanisms["user"] == "yes":
-            level = Level.USER
-            mechanisms["namespace"] = _try(replace(base, level=Level.NAMESPACE, uid=NOBODY, hidden=["/var/tmp"]))  # noqa: S108 -- covered, not used
-            if mechanisms["namespace"] == "yes":
-                level = Level.NAMESPACE
+        as_nobody = replace(base, level=Level.USER, uid=NOBODY)
+        hidden = replace(as_nobody, level=Level.NAMESPACE, hidden=["/var/tmp"])  # noqa: S108 -- covered, not used
+        mechanisms["user"] = _try(as_nobody)
+        mechanisms["namespace"] = _try(hidden) if mechanisms["user"] == "yes" else mechanisms["user"]
+        mechanisms["private /proc"] = mechanisms["namespace"]
+        if mechanisms["namespace"] == "yes":
+            level = Level.NAMESPACE
+            mechanisms["private /proc"] = _try(replace(hidden, private_proc=True))
+        elif mechanisms["user"] == "yes":
+            blocked = blocked_at(Path(sys.base_prefix))
+            if blocked is None:
+                level = Level.USER
+            else:
+                mechanisms["user"] = f"other users cannot pass {blocked} to the server's Python"
     else:
-        mechanisms["user"] = mechanisms["namespace"] = "the server does not run as root"
+        mechanisms |= dict.fromkeys(("user", "namespace", "private /proc"), "the server does not run as root")
     mechanisms["landlock"] = _try(replace(base, landlock=True))
     cgroups = find_tree(state)
     mechanisms["cgroup"] = "no writable control group" if cgroups is None else f"yes, version {cgroups.version}"
-    if required != "auto" and level < Level[required.upper()]:
-        raise Problem(
-            "isolation-missing", required=required, found=level.name.lower(), why=mechanisms.get(required, "")
-        )  # fmt: skip
-    # In a namespace everything that Landlock would refuse is not there in the first place.
-    landlock = mechanisms["landlock"] == "yes" and level < Level.NAMESPACE
-    return Isolation(level=level, landlock=landlock, cgroups=cgroups, mechanisms=mechanisms)
+    least = (Level.USER if is_root else Level.NONE) if required == "auto" else Level[required.upper()]
+    if level < least:
+        why = mechanisms[least.name.lower()]
+        raise Problem("isolation-missing", required=least.name.lower(), found=level.name.lower(), why=why)
+    return Isolation(
+        level=level, landlock=mechanisms["landlock"] == "yes", private_proc=mechanisms["private /proc"] == "yes",
+        cgroups=cgroups, mechanisms=mechanisms,
+    )  # fmt: skip
 
 
 def _try(plan: SandboxPlan) -> str:
-    child = spawn(plan, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        child = spawn(plan, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    except SandboxFailed as failed:
+        return str(failed)
     try:
         _, said = child.communicate(timeout=_PROBE_S)
     except subprocess.TimeoutExpired:

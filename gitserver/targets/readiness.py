@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,8 @@ _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.005, 0.1
 _ELSEWHERE_S = 10.0  # a process that listens elsewhere for so long is not about to listen where it should
 _CRASH_LINES = 20
 _CODE = re.compile(r"[a-z][a-z-]{1,40}")
+_NAME = re.compile(r"[a-z][a-z_]{0,40}")
+_MAX_TEXT, _MAX_FACTS = 2000, 40
 _TCP_LISTEN = "0A"  # include/net/tcp_states.h
 
 
@@ -25,6 +26,7 @@ class Watched:
     """A started process and how to look at it.
 
     port     where a web process must listen; None for our shim, which writes ready.json
+    is_unix  the shim listens on a socket in its folder, which gets its address when it is ready
     ended    None while it runs, else its exit status (negative: the signal)
     pids     everything that belongs to it
     oom      whether the kernel killed any of it for memory
@@ -33,6 +35,7 @@ class Watched:
     folder: Folder
     address: str
     port: int | None
+    is_unix: bool
     memory_mib: int
     ended: Callable[[], int | None]
     pids: Callable[[], list[int]]
@@ -45,7 +48,7 @@ def wait_ready(watched: Watched, *, timeout_s: float) -> Mapping[str, Json]:
     Raises  Problem: what the shim said of its end; start-crashed, out-of-memory, never-listened, wrong-port,
             start-timeout
     """
-    began, look_s, elsewhere_since = time.monotonic(), _FIRST_LOOK_S, None
+    began, look_s, elsewhere = time.monotonic(), _FIRST_LOOK_S, _Elsewhere()
     while True:
         facts = _facts(watched)
         if facts is not None:
@@ -53,19 +56,36 @@ def wait_ready(watched: Watched, *, timeout_s: float) -> Mapping[str, Json]:
         status = watched.ended()
         if status is not None:
             raise _why_it_ended(watched, status)
+        if watched.oom():  # not of its first process, or that would have ended: it would start others for ever
+            raise Problem("out-of-memory", limit_mib=watched.memory_mib, log=watched.folder.tail(_CRASH_LINES))
         now = time.monotonic()
-        if watched.port is not None and now - began > 1:
-            others = [port for port in listening_ports(watched.pids()) if port != watched.port]
-            elsewhere_since = (elsewhere_since or now) if others else None
-            if elsewhere_since is not None and now - elsewhere_since > _ELSEWHERE_S:
-                raise Problem(
-                    "wrong-port", expected=watched.port, found=others[0], log=watched.folder.tail(_CRASH_LINES)
-                )  # fmt: skip
-        if now - began > timeout_s:
+        is_late = now - began > timeout_s
+        if watched.port is not None and (now - began > 1 or is_late):
+            found = elsewhere.look(watched.port, listening_ports(watched.pids()), now, at_once=is_late)
+            if found is not None:
+                log = watched.folder.tail(_CRASH_LINES)
+                raise Problem("wrong-port", expected=watched.port, found=found, log=log)
+        if is_late:
             code = "start-timeout" if watched.port is None else "never-listened"
             raise Problem(code, seconds=int(timeout_s), log=watched.folder.tail(_CRASH_LINES))
         time.sleep(look_s)
         look_s = min(look_s * 1.2, _LONGEST_LOOK_S)
+
+
+class _Elsewhere:
+    """Since when a process listens on other ports and not on its own: some serve metrics before they are ready."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def look(self, port: int, ports: Sequence[int], now: float, *, at_once: bool) -> int | None:
+        """The port on which it waits for calls in vain, once that is certain."""
+        others = [other for other in ports if other != port]
+        if not others or port in ports:
+            self._since = None
+            return None
+        self._since = self._since or now
+        return others[0] if at_once or now - self._since > _ELSEWHERE_S else None
 
 
 def can_connect(address: str, timeout_s: float = 1.0) -> bool:
@@ -77,11 +97,35 @@ def can_connect(address: str, timeout_s: float = 1.0) -> bool:
     return True
 
 
+def is_listening(address: str) -> bool:
+    """Somebody listens there, though perhaps too busy to accept: only a refusal is a no."""
+    try:
+        _connect(address, 1.0).close()
+    except (ConnectionRefusedError, FileNotFoundError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _facts(watched: Watched) -> Mapping[str, Json] | None:
     if watched.port is not None:
-        return {} if _answers_http(watched.address) else None
+        # Its own socket: another user's process that took the port first would get the app's calls.
+        is_own = can_connect(watched.address) and watched.port in listening_ports(watched.pids())
+        return {} if is_own and _answers_http(watched.address) else None
     facts = watched.folder.read_report(watched.folder.ready)
-    return facts if facts is not None and can_connect(watched.address) else None
+    if facts is None or (watched.is_unix and not watched.folder.publish()):
+        return None
+    return _trimmed(facts) if can_connect(watched.address) else None
+
+
+def _trimmed(facts: Mapping[str, Json]) -> dict[str, Json]:
+    """What an instance says of itself goes into the ledger: names as ours are, and texts that end."""
+    return {
+        name: value[:_MAX_TEXT] if isinstance(value, str) else value
+        for name, value in list(facts.items())[:_MAX_FACTS]
+        if _NAME.fullmatch(name)
+    }
 
 
 def _answers_http(address: str) -> bool:
@@ -119,7 +163,7 @@ def _why_it_ended(watched: Watched, status: int) -> Problem:
         code, fields, log = said.get("code"), said.get("fields"), said.get("log")
         if isinstance(code, str) and _CODE.fullmatch(code) and isinstance(fields, dict):
             lines = tuple(str(line)[:400] for line in log[-_CRASH_LINES:]) if isinstance(log, list) else ()
-            told = {str(name)[:40]: value for name, value in fields.items() if name not in {"code", "log", "self"}}
+            told = {name: value for name, value in _trimmed(fields).items() if name not in {"code", "log", "self"}}
             return Problem(code, log=lines or tail, **told)
     how = f"signal {-status}" if status < 0 else f"status {status}"
     return Problem("start-crashed", how=how, log=tail)
@@ -130,8 +174,8 @@ def listening_ports(pids: list[int]) -> list[int]:
     inodes = set()
     for pid in pids:
         try:
-            for name in os.listdir(f"/proc/{pid}/fd"):
-                target = os.readlink(f"/proc/{pid}/fd/{name}")
+            for link in Path(f"/proc/{pid}/fd").iterdir():
+                target = str(link.readlink())
                 if target.startswith("socket:["):
                     inodes.add(target[8:-1])
         except OSError:

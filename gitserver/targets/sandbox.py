@@ -3,8 +3,10 @@
 Three levels (contracts/frameworks.md 7), each with all of the one before:
   none       own session, no new privileges, resource limits, constructed environment; Landlock where the kernel has it
   user       an unprivileged user of the app's own, no capabilities
-  namespace  a private mount namespace: server state, homes and shared temporary folders are covered, and only the
-             listed folders appear again, at the same paths
+  namespace  a private mount namespace: server state, homes, sockets of the system's services and shared temporary
+             folders are covered, and only the listed folders appear again, at the same paths
+Landlock (kernel 5.19) narrows each of them to the same list: files elsewhere on the machine cannot be opened, and
+processes outside cannot be signalled.
 """
 
 from __future__ import annotations
@@ -26,10 +28,15 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a child may take. RLIMIT_AS is not among them: torch, Go and the JVM reserve far more than they use."""
+    """What a child may take. RLIMIT_AS is not among them: torch, Go and the JVM reserve far more than they use.
+
+    processes       of this child, threads included: the control group's
+    user_processes  RLIMIT_NPROC, which the kernel counts for the whole user; None: leave it
+    """
 
     open_files: int = 65536
     processes: int = 1024
+    user_processes: int | None = None
     file_bytes: int = 8 * 1024**3
     memory_mib: int = 2048
 
@@ -41,8 +48,10 @@ class SandboxPlan:
     readable, writable  folders that exist for it beside the system's, at the same paths
     hidden              folders that it must not see into (namespace level)
     uid                 None: the server's own user
+    rooms               folders, empty at first, in which more can be bound later, and whether to be written
     join                cgroup.procs files to write its pid to
-    dies_with_parent    build children do; models outlive a worker and are adopted
+    private_proc        other users' processes do not show in /proc (namespace level)
+    parent              its end is the child's too: build children; None for models, which outlive a worker
     """
 
     argv: Sequence[str]
@@ -53,34 +62,44 @@ class SandboxPlan:
     readable: Sequence[str]
     writable: Sequence[str]
     hidden: Sequence[str]
+    rooms: Sequence[tuple[str, bool]]
     join: Sequence[str]
     limits: Limits
     landlock: bool
-    dies_with_parent: bool
+    private_proc: bool
+    parent: int | None
 
     def render(self) -> bytes:
         """The form that launch.py reads."""
         return json.dumps(asdict(self)).encode()
 
 
-def covered(paths: Sequence[Path]) -> list[str]:
+def covered(paths: Sequence[Path]) -> list[Path]:
     """Folders to hide, without those that lie inside another one."""
     real = sorted({path.resolve() for path in paths}, key=lambda path: len(path.parts))
     kept: list[Path] = []
     for path in real:
         if path != Path("/") and not any(path.is_relative_to(other) for other in kept):
             kept.append(path)
-    return [str(path) for path in kept]
+    return kept
 
 
-def interpreters(layer_paths: Sequence[Path]) -> list[Path]:
-    """Prefixes of the Pythons that layers point to but do not hold: a virtual environment is a link to one."""
+def interpreters(layer_paths: Sequence[Path], allowed: Sequence[Path]) -> list[Path]:
+    """Prefixes of the Pythons that layers point to but do not hold: a virtual environment is a link to one.
+
+    allowed  prefixes that may be shown, or folders of such prefixes. A build writes its layers' links, so a link says
+             which interpreter, never which folder of this machine
+    """
     found: list[Path] = []
     for layer in layer_paths:
         for link in sorted((layer / "bin").glob("python*")):
-            if link.is_symlink():
-                real = link.resolve()
-                prefix = real.parent.parent
-                if not real.is_relative_to(layer) and prefix not in found and str(prefix) not in {"/", "/usr"}:
-                    found.append(prefix)
+            prefix = link.resolve().parent.parent
+            if link.is_symlink() and prefix not in found and (prefix in allowed or prefix.parent in allowed):
+                found.append(prefix)
     return found
+
+
+def resolver_folders() -> list[Path]:
+    """Where the system's resolver configuration lies when it lies in /run, which is covered otherwise."""
+    folder = Path("/etc/resolv.conf").resolve().parent
+    return [folder] if folder.is_relative_to("/run") and folder != Path("/run") and folder.is_dir() else []

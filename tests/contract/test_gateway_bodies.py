@@ -94,7 +94,7 @@ def test_200_mb_pass_both_ways_in_flat_memory(house: House) -> None:
             writer.write(data)
             await writer.drain()
 
-    house.serve("r1", give_back)
+    house.serve("b1", give_back)
     try:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         block = bytes(range(256)) * 4096
@@ -125,7 +125,7 @@ def test_200_mb_pass_both_ways_in_flat_memory(house: House) -> None:
             expected.update(block)
         assert digest.digest() == expected.digest()
     finally:
-        house.serve("r1", echo("r1"))
+        house.serve("b1", echo("b1"))
 
 
 def test_a_slow_reader_holds_a_bounded_amount_in_the_gateway(house: House) -> None:
@@ -140,7 +140,7 @@ def test_a_slow_reader_holds_a_bounded_amount_in_the_gateway(house: House) -> No
             await writer.drain()
             sent += 65536
 
-    house.serve("r3", pour)
+    house.serve("b3", pour)
     try:
         with house.connect() as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -151,7 +151,7 @@ def test_a_slow_reader_holds_a_bounded_amount_in_the_gateway(house: House) -> No
             assert sent == stuck
             assert sent < 12 * MIB  # the kernel's socket buffers; a gateway that collected would have all 500 MB
     finally:
-        house.serve("r3", echo("r3"))
+        house.serve("b3", echo("b3"))
 
 
 @contextmanager
@@ -174,7 +174,7 @@ def served(house: House, instance: str, raw: bytes, *, close: bool = False) -> I
 
 
 def test_an_answer_that_ends_with_the_connection_reaches_the_client_in_chunks(house: House) -> None:
-    with served(house, "r1", b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nhello", close=True):
+    with served(house, "b1", b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nhello", close=True):
         with house.connect() as connection:
             for _ in range(2):
                 connection.sendall(post("/alice/iris/"))
@@ -185,8 +185,10 @@ def test_an_answer_that_ends_with_the_connection_reaches_the_client_in_chunks(ho
 
 
 def test_a_chunked_answer_is_chunked_for_1_1_and_plain_for_1_0(house: House) -> None:
-    raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n3;x=1\r\nabc\r\n2\r\nde\r\n0\r\nX: 1\r\n\r\n"
-    with served(house, "r1", raw):
+    hint = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n"
+    raw = hint + head + b"3;x=1\r\nabc\r\n2\r\nde\r\n0\r\nX: 1\r\n\r\n"
+    with served(house, "b1", raw):
         reply = house.talk(post("/alice/iris/"))
         assert (reply.body, "trailer" in reply.headers) == (b"abcde", False)
         old = house.talk(b"GET /alice/iris/ HTTP/1.0\r\n" + BEARER + b"\r\n", until_close=True)
@@ -203,7 +205,7 @@ def test_events_arrive_one_by_one_while_the_model_is_still_working(house: House)
             await asyncio.sleep(0.3)
         writer.write(b"0\r\n\r\n")
 
-    house.serve("r1", stream)
+    house.serve("b1", stream)
     try:
         with house.connect() as connection:
             connection.sendall(post("/alice/iris/"))
@@ -214,7 +216,7 @@ def test_events_arrive_one_by_one_while_the_model_is_still_working(house: House)
             assert unchunk(data.partition(b"\r\n\r\n")[2]) == b"data: 0\n\ndata: 1\n\ndata: 2\n\n"
             assert times[-1] - times[0] > 0.5
     finally:
-        house.serve("r1", echo("r1"))
+        house.serve("b1", echo("b1"))
 
 
 @pytest.mark.parametrize(
@@ -229,7 +231,7 @@ def test_events_arrive_one_by_one_while_the_model_is_still_working(house: House)
     ],
 )
 def test_sec_49_an_answer_with_two_meanings_becomes_502(house: House, raw: bytes) -> None:
-    with served(house, "r1", raw):
+    with served(house, "b1", raw):
         reply = house.talk(post("/alice/iris/"))
         assert reply.status == 502
         assert reply.json == {
@@ -245,18 +247,15 @@ def test_sec_49_an_answer_with_two_meanings_becomes_502(house: House, raw: bytes
     ],
 )
 def test_an_answer_that_is_cut_is_cut_for_the_client_too(house: House, raw: bytes) -> None:
-    with (
-        served(house, "r1", raw, close=True),
-        house.connect() as connection,
-        pytest.raises((EOFError, ConnectionResetError)),
-    ):
+    with served(house, "b1", raw, close=True), house.connect() as connection:
         connection.sendall(post("/alice/iris/"))
-        read_reply(connection)
+        with pytest.raises((EOFError, ConnectionResetError)):
+            read_reply(connection)
 
 
 def test_a_small_call_survives_a_kept_connection_that_has_died(house: House) -> None:
     for path in ("/alice/iris/", "/alice/iris/x"):
-        with served(house, "r1", make_answer(b"{}"), close=True), house.connect() as connection:
+        with served(house, "b1", make_answer(b"{}"), close=True), house.connect() as connection:
             for _ in range(30):
                 connection.sendall(post(path, b"Content-Length: 2") + b"ab")
                 assert read_reply(connection).status == 200
@@ -272,7 +271,7 @@ def test_a_call_that_the_process_took_with_it_is_not_run_twice(house: House) -> 
         await read_request(reader)
         calls += 1
 
-    house.serve("r1", first_good_then_gone)
+    house.serve("b1", first_good_then_gone)
     try:
         with house.connect() as connection:
             connection.sendall(post("/alice/iris/", b"Content-Length: 2") + b"ab")
@@ -281,7 +280,7 @@ def test_a_call_that_the_process_took_with_it_is_not_run_twice(house: House) -> 
             assert read_reply(connection).status == 502
         assert calls == 1
     finally:
-        house.serve("r1", echo("r1"))
+        house.serve("b1", echo("b1"))
 
 
 def test_a_client_that_leaves_ends_the_upstreams_work(house: House) -> None:
@@ -294,7 +293,7 @@ def test_a_client_that_leaves_ends_the_upstreams_work(house: House) -> None:
         except (EOFError, OSError):
             gone.set()
 
-    house.serve("r1", wait)
+    house.serve("b1", wait)
     try:
         with house.connect() as connection:
             connection.sendall(post("/alice/iris/"))
@@ -302,7 +301,7 @@ def test_a_client_that_leaves_ends_the_upstreams_work(house: House) -> None:
             assert not gone.is_set()
         assert gone.wait(5)
     finally:
-        house.serve("r1", echo("r1"))
+        house.serve("b1", echo("b1"))
 
 
 def test_an_early_answer_is_seen_and_the_rest_of_the_body_is_read_away(house: House) -> None:
@@ -311,7 +310,7 @@ def test_an_early_answer_is_seen_and_the_rest_of_the_body_is_read_away(house: Ho
         writer.write(make_answer(b"no", status=b"403 Forbidden"))
         await writer.drain()
 
-    house.serve("r1", refuse)
+    house.serve("b1", refuse)
     try:
         with house.connect() as connection:
             connection.sendall(post("/alice/iris/", b"Content-Length: 5000000"))
@@ -321,7 +320,7 @@ def test_an_early_answer_is_seen_and_the_rest_of_the_body_is_read_away(house: Ho
             connection.sendall(post("/alice/open/", b"Content-Length: 1") + b"x")
             assert read_reply(connection).json["size"] == 1
     finally:
-        house.serve("r1", echo("r1"))
+        house.serve("b1", echo("b1"))
 
 
 def test_a_websocket_is_tunnelled_and_counts_as_running(house: House) -> None:
@@ -332,7 +331,7 @@ def test_a_websocket_is_tunnelled_and_counts_as_running(house: House) -> None:
         while data := await reader.read(65536):
             writer.write(data.upper())
 
-    address = house.serve("r1", upgrade)
+    address = house.serve("b1", upgrade)
     try:
         with house.connect() as connection:
             connection.sendall(
@@ -350,12 +349,12 @@ def test_a_websocket_is_tunnelled_and_counts_as_running(house: House) -> None:
         time.sleep(0.2)
         assert house.ask(op="drain", address=address, deadline_s=5) == {"ok": True, "in_flight": 0}
     finally:
-        house.serve("r1", echo("r1"))
+        house.serve("b1", echo("b1"))
 
 
 def test_a_model_that_is_being_restarted_is_waited_for(house: House) -> None:
-    house.kill("r1")
-    timer = threading.Timer(0.7, lambda: house.serve("r1", echo("r1")))
+    house.kill("b1")
+    timer = threading.Timer(0.7, lambda: house.serve("b1", echo("b1")))
     timer.start()
     started_at = time.monotonic()
     assert house.talk(post("/alice/iris/", b"Content-Length: 2") + b"ab").status == 200
@@ -364,13 +363,13 @@ def test_a_model_that_is_being_restarted_is_waited_for(house: House) -> None:
 
 
 def test_a_model_that_stays_down_is_503_with_the_time_to_come_back(house: House) -> None:
-    house.kill("r1")
+    house.kill("b1")
     try:
         reply = house.talk(post("/alice/iris/", b"Content-Length: 2") + b"ab")
         assert (reply.status, reply.headers["retry-after"]) == (503, "1")
         assert reply.json["error"].startswith("alice/iris is being started again")
     finally:
-        house.serve("r1", echo("r1"))
+        house.serve("b1", echo("b1"))
 
 
 def test_one_connection_carries_every_kind_of_answer(house: House) -> None:
@@ -381,3 +380,66 @@ def test_one_connection_carries_every_kind_of_answer(house: House) -> None:
                 reply = read_reply(connection)
                 assert reply.status == status
                 assert json.loads(reply.body)
+
+
+@pytest.mark.parametrize(
+    ("start", "status"),
+    [
+        (b"GET /alice/iris/ HTTP/1.1\r\nHo", 408),
+        (post("/alice/iris/", b"Content-Length: 5") + b"ab", 408),
+        (post("/alice/iris/", b"Content-Length: 500000") + b"ab", 408),
+        (post("/alice/iris/", b"Transfer-Encoding: chunked") + b"5\r\nab", 408),
+    ],
+)
+def test_what_does_not_arrive_in_time_is_408(house: House, start: bytes, status: int) -> None:
+    with house.connect() as connection:
+        connection.sendall(start)
+        time.sleep(0.2)
+        expire_all(house)
+        reply = read_reply(connection)
+        assert (reply.status, reply.headers["connection"]) == (status, "close")
+
+
+def test_a_model_that_does_not_answer_in_time_is_504_and_its_call_is_cut(house: House) -> None:
+    gone = threading.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        try:
+            await reader.readexactly(1)
+        except (EOFError, OSError):
+            gone.set()
+
+    house.serve("b1", hang)
+    try:
+        with house.connect() as connection:
+            connection.sendall(post("/alice/iris/"))
+            time.sleep(0.2)
+            expire_all(house)
+            reply = read_reply(connection)
+            assert (reply.status, reply.json) == (504, {"error": "alice/iris did not answer within 330 s"})
+            assert gone.wait(5)
+            connection.sendall(post("/alice/open/"))
+            assert read_reply(connection).status == 200
+    finally:
+        house.serve("b1", echo("b1"))
+
+
+def test_an_idle_connection_is_closed_without_a_word(house: House) -> None:
+    with house.connect() as connection:
+        connection.sendall(post("/alice/iris/"))
+        assert read_reply(connection).status == 200
+        time.sleep(0.1)
+        expire_all(house)
+        assert connection.recv(1) == b""
+
+
+def expire_all(house: House) -> None:
+    """The deadline of every connection is now: the gateway's next sweep finds it."""
+
+    async def expire() -> None:
+        assert house.gateway is not None
+        for client in house.gateway.front.clients:
+            client.deadline_at = 0.0
+
+    house.run(expire())

@@ -18,7 +18,7 @@ def house() -> Iterator[House]:
 def test_a_call_reaches_the_production_release_without_its_prefix(house: House) -> None:
     reply = house.get("/alice/iris/predict?a=1")
     assert reply.status == 200
-    assert (reply.json["name"], reply.json["line"]) == ("r1", "GET /predict?a=1 HTTP/1.1")
+    assert (reply.json["name"], reply.json["line"]) == ("b1", "GET /predict?a=1 HTTP/1.1")
     seen = reply.json["headers"]
     assert seen["x-forwarded-prefix"] == "/alice/iris"
     assert (seen["x-forwarded-for"], seen["x-forwarded-proto"], seen["x-forwarded-host"]) == ("127.0.0.1", "http", "h")
@@ -100,14 +100,14 @@ def test_algorithmia_gets_its_own_error_object(house: House) -> None:
 def test_algorithmia_paths_reach_the_runtime_without_the_version(house: House) -> None:
     for version in ("", "/2", "/v2", "/latest", "/main", "/4f2c9e1"):
         reply = house.get(f"/v1/algo/alice/iris{version}?timeout=10")
-        assert (reply.json["name"], reply.json["line"]) == ("r1", "GET /v1/algo/alice/iris?timeout=10 HTTP/1.1")
-    assert house.get("/v1/algo/alice/iris/feature/x").json["name"] == "r2"
+        assert (reply.json["name"], reply.json["line"]) == ("b1", "GET /v1/algo/alice/iris?timeout=10 HTTP/1.1")
+    assert house.get("/v1/algo/alice/iris/feature/x").json["name"] == "b2"
 
 
 def test_a_branch_is_reached_with_slash_or_dash(house: House) -> None:
     for target in ("/alice/iris@feature/x/predict", "/alice/iris@feature-x/predict", "/alice/iris@beefbee/predict"):
         reply = house.get(target)
-        assert (reply.json["name"], reply.json["line"]) == ("r2", "GET /predict HTTP/1.1")
+        assert (reply.json["name"], reply.json["line"]) == ("b2", "GET /predict HTTP/1.1")
         assert reply.json["headers"]["x-forwarded-prefix"] == target.removesuffix("/predict")
 
 

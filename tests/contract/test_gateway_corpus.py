@@ -33,7 +33,7 @@ def house(seen: list[bytes]) -> Iterator[House]:
             writer.write(make_answer(b"{}"))
 
     with open_house() as opened:
-        opened.serve("r3", remember)
+        opened.serve("b3", remember)
         yield opened
 
 

@@ -94,12 +94,12 @@ class Load:
 def deploy(house: House, number: int, *, drains: bool) -> None:
     """One release after another, as the worker does it: start, switch, drain, stop."""
     old_id = house.snapshot.environments[0].release_id
-    house.serve(f"r{number}", slow(0.005))
+    house.serve(f"b{number}", slow(0.005))
     switch(house, number)
     if drains:
-        old = house.settings.run_dir / "instances" / f"r{old_id}" / "s"
+        old = house.settings.run_dir / "instances" / f"b{old_id}" / "s"
         assert house.ask(op="drain", address=f"unix:{old}", deadline_s=10) == {"ok": True, "in_flight": 0}
-    house.kill(f"r{old_id}")
+    house.kill(f"b{old_id}")
 
 
 def test_no_call_is_lost_over_twenty_switches_under_load(house: House) -> None:
@@ -122,7 +122,7 @@ def test_the_test_above_would_notice_without_draining(house: House) -> None:
 
 
 def test_drain_waits_for_the_running_call_and_reports_what_is_left_at_the_deadline(house: House) -> None:
-    address = house.serve("r1", slow(1.0))
+    address = house.serve("b1", slow(1.0))
     with house.connect() as connection:
         connection.sendall(CALL)
         time.sleep(0.2)
@@ -164,7 +164,7 @@ def test_idle_says_since_when_nobody_calls(house: House) -> None:
     time.sleep(0.3)
     idle = house.ask(op="idle")["last_call_s"]
     assert isinstance(idle, dict)
-    address = f"unix:{house.settings.run_dir / 'instances' / 'r1' / 's'}"
+    address = f"unix:{house.settings.run_dir / 'instances' / 'b1' / 's'}"
     assert 0.2 < idle[address] < 5  # type: ignore[operator]
 
 
@@ -220,7 +220,7 @@ def test_a_commit_of_a_branch_is_woken_with_the_previews_configuration(house: Ho
 
 def test_a_stopping_gateway_finishes_the_running_call_and_takes_no_new_one() -> None:
     with open_house() as house:
-        house.serve("r1", slow(1.0))
+        house.serve("b1", slow(1.0))
         with house.connect() as idle, house.connect() as busy:
             busy.sendall(CALL)
             time.sleep(0.2)
@@ -241,7 +241,7 @@ def test_a_state_folder_deeper_than_a_socket_address_is_no_obstacle() -> None:
             link = Path(folder) / "s"
             house.listen(link, echo("deep"))
             link.rename(deep / "s")
-            (house.settings.run_dir / "instances" / "r1" / "endpoint").write_text(f"unix:{deep / 's'}")
+            (house.settings.run_dir / "instances" / "b1" / "endpoint").write_text(f"unix:{deep / 's'}")
             house.change(tokens=(make_row(ALICE, 1),))
             assert house.get("/alice/iris/").json["name"] == "deep"
             house.servers.pop(str(link)).close()

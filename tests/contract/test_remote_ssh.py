@@ -113,7 +113,7 @@ def test_a_large_push_a_tag_a_rollback_and_a_clone_work_over_ssh(front: Front, r
     assert push(repo, front.url(), "main", "v1", env=front.env()).returncode == 0
     assert push(repo, front.url(), "v1", env=front.env()).returncode == 0
     assert front.house.desk.orders[-1].kind is BuildKind.ROLLBACK
-    git(["clone", "-q", front.url(), str(tmp_path / "clone")], **front.env())
+    git(["clone", "-q", front.url(), str(tmp_path / "clone")], None, **front.env())
     assert (tmp_path / "clone/model.bin").read_bytes() == (repo / "model.bin").read_bytes()
     for version in ("0", "1", "2"):
         out = git(["-c", f"protocol.version={version}", "ls-remote", front.url()], tmp_path, **front.env())
@@ -280,7 +280,7 @@ def test_a_client_killed_while_it_sends_leaves_nothing(front: Front, repo: Path)
     )  # fmt: skip
     assert client.stdin is not None
     line = f"{'0' * 40} {'1' * 40} refs/heads/main\0report-status".encode()
-    client.stdin.write(f"{len(line) + 4:04x}".encode() + line + b"0000" + b"PACK\0\0\0\2\0\0\0\x05" + b"x" * 100)
+    client.stdin.write(f"{len(line) + 4:04x}".encode() + line + b"0000" + b"PACK\0\0\0\2\0\0\0\x05")
     client.stdin.flush()
     folder = front.house.settings.state / "git"
     wait_for(lambda: any(folder.iterdir()))
@@ -309,7 +309,18 @@ def test_sec_29_an_address_has_ten_connections_that_are_not_signed_in(front: Fro
     greetings = [connection.recv(100) for connection in connections]
     assert all(greeting.startswith(b"SSH-2.0-algopush") for greeting in greetings)
     with socket.create_connection(("127.0.0.1", front.port), timeout=10) as eleventh:
-        assert not eleventh.recv(100).startswith(b"SSH-2.0-algopush") or eleventh.recv(100) == b""
+        assert _everything(eleventh) in {b"", b"SSH-2.0-algopush\r\n"}
     for connection in connections:
         connection.close()
     wait_for(lambda: front.run("git-upload-pack '/alice/none.git'").returncode == 1)
+
+
+def _everything(connection: socket.socket) -> bytes:
+    """What comes until the server hangs up; a greeting may go out before it does, a key exchange never."""
+    data = b""
+    try:
+        while piece := connection.recv(4096):
+            data += piece
+    except ConnectionResetError:
+        pass  # a hang-up with bytes of ours unread
+    return data

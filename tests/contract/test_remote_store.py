@@ -29,6 +29,7 @@ from gitserver.remote.refs import (
     peel,
     prepare_refs,
     repo_lock,
+    sweep_drafts,
 )
 from gitserver.remote.slots import PushSlots
 from gitserver.remote.tree import BIG_BYTES, Tree, TreeLimits, extract
@@ -129,6 +130,21 @@ def test_a_sweep_takes_only_old_quarantines_without_a_build(store: Path) -> None
             os.utime(path, (1, 1))
     assert sweep(store, {live.quarantine_id}) == [old.quarantine_id]
     assert (old.path.exists(), live.path.exists(), young.path.exists()) == (False, True, True)
+
+
+def test_a_transaction_without_changes_succeeds(store: Path) -> None:
+    with prepare_refs(store, []) as refs:
+        refs.commit()
+    assert move_refs(store, []) is None
+
+
+def test_what_a_killed_first_push_left_is_swept_when_it_is_old(store: Path) -> None:
+    old, young = store.parent / ".staging-1", store.parent / ".staging-2"
+    for path in (old, young):
+        create_repository(path)
+    os.utime(old, (1, 1))
+    assert sweep_drafts(store.parent) == [".staging-1"]
+    assert (old.exists(), young.exists(), store.exists()) == (False, True, True)
 
 
 def test_sec_21_a_missing_blob_is_found(store: Path, repo: Path) -> None:

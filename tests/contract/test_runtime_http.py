@@ -156,7 +156,8 @@ class Caller(threading.Thread):
                     connection = None
             except Exception as exc:
                 self.lost.append(repr(exc))
-                connection.close()
+                if connection is not None:
+                    connection.close()
                 return
 
 
@@ -180,6 +181,31 @@ def test_sigterm_under_load_loses_no_call(tmp_path: Path, keep: bool, whole_grou
             caller.join(timeout=20)
         assert [caller.lost for caller in callers if caller.lost] == []
         assert sum(caller.answered for caller in callers) > 50
+
+
+def test_connections_that_wait_in_the_queue_at_sigterm_are_answered(tmp_path: Path) -> None:
+    with running(tmp_path, {"predict.py": ECHO}, FUNCTION) as shim:
+        assert shim.process is not None
+        parent = shim.process.pid
+        worker = int(Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0])
+        # A frozen worker accepts nothing, so these calls are in the queue for certain when the stop arrives.
+        os.kill(worker, signal.SIGSTOP)
+        waiting = [connect(shim) for _ in range(6)]
+        for sock in waiting:
+            sock.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: m\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n9"
+            )
+        shim.process.terminate()
+        deadline_at = time.monotonic() + 10
+        while shim.socket_path.exists():
+            assert time.monotonic() < deadline_at
+            time.sleep(0.01)
+        os.kill(worker, signal.SIGCONT)
+        for sock in waiting:
+            reply = sock.recv(65536)
+            assert reply.startswith(b"HTTP/1.1 200 "), reply
+            sock.close()
+        assert shim.process.wait(timeout=20) == 0
 
 
 def test_a_running_call_is_finished_after_sigterm_and_readiness_says_no(tmp_path: Path) -> None:

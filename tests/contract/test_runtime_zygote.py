@@ -35,7 +35,8 @@ def send(sock: socket.socket, message: Mapping[str, Any], outputs: Path | None) 
     with outputs.open("ab") as log:
         rights = array.array("i", [log.fileno(), log.fileno()])
         sent = sock.sendmsg([line], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-        sock.sendall(line[sent:])
+        if sent < len(line):
+            sock.sendall(line[sent:])
 
 
 def read_line(sock: socket.socket) -> dict[str, Any]:

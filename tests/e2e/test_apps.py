@@ -70,7 +70,7 @@ def test_a_first_push_that_is_refused_leaves_an_address_that_says_so(repo: Repo,
     reply = server.call(repo.app, {})
     assert reply.status_code in {404, 503}
     assert "error" in reply.json()
-    assert repo.remote_refs() == {}
+    assert repo.remote_refs() == {}, "the failed branch was not stored"
 
 
 def test_a_model_written_by_an_older_scikit_learn_names_the_line_to_add(

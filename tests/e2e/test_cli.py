@@ -40,14 +40,14 @@ def test_the_ledger_of_a_day(repo: Repo, server: Server) -> None:
     user, app = repo.user, f"alice/{repo.app}"
     user.algo("rollback", "v1", "--app", app)
     assert server.answer(repo.app, {}) == answer("one")
-    releases = user.algo_json("releases", "--app", app)
+    releases = user.algo_list("releases", "--app", app)
     assert [release["why"] for release in releases] == ["rollback to v1", "deploy", "publish", "deploy"]
     assert [release["number"] for release in releases] == list(range(len(releases), 0, -1))
     assert {release["actor"] for release in releases} == {"alice"}
-    assert [version["tag"] for version in user.algo_json("versions", "--app", app)] == ["v1"]
-    builds = user.algo_json("builds", "--app", app)
+    assert [version["tag"] for version in user.algo_list("versions", "--app", app)] == ["v1"]
+    builds = user.algo_list("builds", "--app", app)
     assert {build["state"] for build in builds} == {"succeeded"}
-    shown = user.algo("builds", "logs", str(builds[-1]["id"]), "--app", app)
+    shown = user.algo("builds", "logs", str(builds[-1]["id"]))
     assert "Release 1 is serving" in shown
     assert "rollback" in user.algo("releases", "--app", app).lower()
 
@@ -56,15 +56,15 @@ def test_config_is_a_new_release_and_can_be_taken_back(repo: Repo, server: Serve
     repo.commit(environment())
     repo.push()
     user, app = repo.user, f"alice/{repo.app}"
-    before = len(user.algo_json("releases", "--app", app))
+    before = len(user.algo_list("releases", "--app", app))
     user.algo("config", "set", "GREETING=hello world", "OTHER=x=y", "--app", app)
     assert server.answer(repo.app, {"name": "GREETING"}) == "hello world"
     assert server.answer(repo.app, {"name": "OTHER"}) == "x=y"
-    assert len(user.algo_json("releases", "--app", app)) == before + 1
+    assert len(user.algo_list("releases", "--app", app)) == before + 1
     assert "GREETING" in user.algo("config", "list", "--app", app)
     user.algo("config", "unset", "GREETING", "--app", app)
     assert server.answer(repo.app, {"name": "GREETING"}) is None
-    assert user.algo_json("releases", "--app", app)[0]["why"] == "config"
+    assert user.algo_list("releases", "--app", app)[0]["why"] == "config"
 
 
 def test_a_config_that_breaks_the_program_is_refused_and_the_old_one_serves(repo: Repo, server: Server) -> None:
@@ -88,13 +88,13 @@ def test_call_logs_previews_and_status(repo: Repo, server: Server) -> None:
         lambda: "asked for hello" in user.algo("logs", "--app", app), within_s=15, what="the print is in the logs"
     )
     repo.push("main:feature/x")
-    assert [preview["branch"] for preview in user.algo_json("previews", "--app", app)] == ["feature/x"]
+    assert [preview["branch"] for preview in user.algo_list("previews", "--app", app)] == ["feature/x"]
     user.algo("previews", "delete", "feature/x", "--app", app)
-    assert user.algo_json("previews", "--app", app) == []
+    assert user.algo_list("previews", "--app", app) == []
 
 
 def test_tokens_are_made_used_and_revoked(alice: User, server: Server) -> None:
-    made = alice.algo_json("tokens", "create", "ci")
+    made = alice.algo_json("tokens", "create", "--label", "ci")
     token = made["token"]
     assert server.request("GET", "/api/v1/apps", token=token).status_code == 200
     alice.algo("tokens", "revoke", made["id"])

@@ -179,7 +179,7 @@ def test_an_unknown_push_option_is_refused_and_named(repo_by: Repo, server: Serv
     repo_by.commit(says("one"))
     result = repo_by.push("main", options=["-o", "repo.private=false"], check=False)
     assert "repo.private" in result.text
-    assert repo_by.remote_refs() == {}
+    assert not repo_by.has_app(), "a refused first push leaves no app behind"
 
 
 def test_an_unchanged_commit_is_built_again_by_redeploy(repo_by: Repo, server: Server) -> None:

@@ -73,9 +73,9 @@ def test_a_cut_client_follows_its_build_with_algo(repo: Repo, server: Server) ->
     push = repo.start_push("main")
     push.wait_for("build ")
     push.cut()
-    builds = repo.user.algo_json("builds", "--app", f"alice/{repo.app}")
+    builds = repo.user.algo_list("builds", "--app", f"alice/{repo.app}")
     assert builds[0]["state"] in {"queued", "running"}
-    log = repo.user.algo("builds", "logs", str(builds[0]["id"]), "-f", "--app", f"alice/{repo.app}")
+    log = repo.user.algo("builds", "logs", str(builds[0]["id"]), "-f")
     assert "Release 2 is serving" in clean(log)
 
 
@@ -119,8 +119,8 @@ def test_a_cancelled_build_ends_the_push_and_leaves_the_old_release(repo_by: Rep
     repo_by.commit(slow("two", load_s=60))
     push = repo_by.start_push("main")
     push.wait_for("build ")
-    build = repo_by.user.algo_json("builds", "--app", f"alice/{repo_by.app}")[0]["id"]
-    repo_by.user.algo("builds", "cancel", str(build), "--app", f"alice/{repo_by.app}")
+    build = repo_by.user.algo_list("builds", "--app", f"alice/{repo_by.app}")[0]["id"]
+    repo_by.user.algo("builds", "cancel", str(build))
     result = push.wait(30)
     assert result.rc != 0
     assert "cancelled by alice" in result.verdicts["main"]

@@ -61,9 +61,9 @@ def test_pushing_a_known_tag_rolls_back_without_a_build(repo_by: Repo, server: S
 
 def test_a_rollback_is_a_new_release_and_says_what_moved(repo_by: Repo, server: Server) -> None:
     two_versions(repo_by)
-    before = repo_by.user.algo_json("releases", "--app", f"alice/{repo_by.app}")
+    before = repo_by.user.algo_list("releases", "--app", f"alice/{repo_by.app}")
     result = repo_by.push("v1")
-    after = repo_by.user.algo_json("releases", "--app", f"alice/{repo_by.app}")
+    after = repo_by.user.algo_list("releases", "--app", f"alice/{repo_by.app}")
     assert len(after) == len(before) + 1
     assert after[0]["number"] == before[0]["number"] + 1
     assert after[0]["why"] == "rollback to v1"

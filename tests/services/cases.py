@@ -8,7 +8,7 @@ expect.toml
     [models]  repository path -> joblib, joblib-zlib or pickle: an iris model, trained at test time
     [links]   repository path -> target of a symbolic link
     [gitlinks] repository path -> commit of a submodule
-    lock      true: `uv lock` is run in the repository first
+    lock      versions that `uv lock` is told to prefer; it is run in the repository first
     says      lines that the push must show, each as a part of one line
     [[calls]] path, body (JSON text), status (200), answer (JSON text): what the endpoint must do
     [refused] title: the exact words in `! [remote rejected] main -> main (...)`; says: as above
@@ -23,7 +23,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class Case:
     models: Mapping[str, str]
     links: Mapping[str, str]
     gitlinks: Mapping[str, str]
-    lock: bool
+    lock: tuple[str, ...]
     says: tuple[str, ...]
     calls: tuple[Call, ...]
     refused: str | None
@@ -74,7 +74,7 @@ class Case:
         for path, target in self.links.items():
             (repo.path / path).symlink_to(target)
         if self.lock:
-            _lock(repo.path)
+            _lock(repo.path, self.lock)
         repo.git("add", "-A")
         for path, commit in self.gitlinks.items():
             repo.git("update-index", "--add", "--cacheinfo", f"160000,{commit},{path}")
@@ -111,7 +111,7 @@ def _read(folder: Path) -> Case:
         models=raw.get("models", {}),
         links=raw.get("links", {}),
         gitlinks=raw.get("gitlinks", {}),
-        lock=raw.get("lock", False),
+        lock=tuple(raw.get("lock", ())),
         says=says,
         calls=tuple(_read_call(call) for call in raw.get("calls", [])),
         refused=refused.get("title"),
@@ -125,13 +125,14 @@ def _read_call(raw: Mapping[str, Any]) -> Call:
         method="POST" if "body" in raw else "GET",
         body=body,
         status=raw.get("status", 200),
-        answer=json.loads(raw["answer"]) if "answer" in raw else None,
+        answer=json.loads(fill_in(raw["answer"], app="")) if "answer" in raw else None,
     )
 
 
-def _lock(folder: Path) -> None:
+def _lock(folder: Path, versions: Sequence[str]) -> None:
     uv = Path(sys.executable).parent / "uv"
     kept = ("PATH", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR")
     env = {name: value for name, value in os.environ.items() if name in kept or name.startswith("UV_")}
-    command = [str(uv), "lock", "-q", "--python", sys.executable, "--directory", str(folder)]
+    wanted = [word for version in versions for word in ("--upgrade-package", version)]
+    command = [str(uv), "lock", "-q", "--python", sys.executable, "--directory", str(folder), *wanted]
     subprocess.run(command, env=env, check=True, timeout=120)

@@ -29,7 +29,7 @@ _STATUS = re.compile(r"^ (?P<flag>[ !*+=-]) (?P<what>\[[^\]]+\]|\S+)\s+(?P<names
 
 def clean(text: str) -> str:
     """git's output as a reader sees it: last state of each line, no padding, no 'remote: ' prefix."""
-    lines = [_PADDING.sub("", line.rsplit("\r", 1)[-1] if "\r" in line else line) for line in text.split("\n")]
+    lines = [_PADDING.sub("", line.rstrip("\r").rsplit("\r", 1)[-1]) for line in text.split("\n")]
     return "\n".join(line.removeprefix("remote: ") if line.startswith("remote: ") else line for line in lines)
 
 
@@ -82,7 +82,7 @@ class User:
         """The surroundings of every command that this user types."""
         ssh = (
             f"ssh -F /dev/null -i {self.key} -o IdentitiesOnly=yes -o IdentityAgent=none -o BatchMode=yes "
-            f"-o StrictHostKeyChecking=accept-new -o UserKnownHostsFile={self.home / 'known_hosts'} -o LogLevel=ERROR"
+            f"-o StrictHostKeyChecking=accept-new -o UserKnownHostsFile={self.home / 'known_hosts'}"
         )
         return {
             "PATH": f"{self.home / 'traps'}:{os.environ['PATH']}",
@@ -142,6 +142,11 @@ class User:
         """`algo ... --json`, parsed."""
         return json.loads(self.algo(*args, "--json", cwd=cwd))
 
+    def algo_list(self, what: str, *args: str) -> list[dict[str, Any]]:
+        """`algo builds|releases|versions|previews --json`: the rows, newest first."""
+        rows: list[dict[str, Any]] = self.algo_json(what, *args)[what]
+        return rows
+
     def login(self) -> None:
         """What the server's first lines tell a user to do."""
         self.algo("login", self.server.url, "--token", self.token)
@@ -199,6 +204,10 @@ class Repo:
         """What `git ls-remote algo` shows: name -> object."""
         lines = self.git("ls-remote", "algo").splitlines()
         return {name: oid for oid, name in (line.split("\t") for line in lines)}
+
+    def has_app(self) -> bool:
+        """Whether the server lets this user read the app at all."""
+        return self.user.status_of("git", "ls-remote", "algo", cwd=self.path)[0] == 0
 
     def start_push(self, *refspecs: str, options: Sequence[str] = ()) -> RunningPush:
         """`git push` in the background, in a process group of its own."""

@@ -196,7 +196,7 @@ class Server:
         """Another account, made as an operator would; returns its token."""
         from gitserver.ledger.store import Ledger
 
-        token_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32).replace("_", "x").replace("-", "x")
+        token_id, secret = secrets.token_hex(8), secrets.token_hex(32)
         ledger = Ledger.open(f"sqlite:///{self.state / 'ledger.sqlite'}")
         try:
             person = ledger.find_principal(name) or ledger.add_principal(name)

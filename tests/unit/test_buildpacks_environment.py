@@ -32,7 +32,9 @@ def write(folder: Path, **files: str) -> Path:
         ({"A__unknown": "new"}, "old", "old"),
     ],
 )
-def test_a_file_does_what_its_suffix_says(tmp_path: Path, files: dict[str, str], before: str | None, after: str) -> None:
+def test_a_file_does_what_its_suffix_says(
+    tmp_path: Path, files: dict[str, str], before: str | None, after: str
+) -> None:
     env = {} if before is None else {"A": before}
     add_env_dir(env, str(write(tmp_path / "env", **files)))
     assert env == {"A": after}
@@ -67,14 +69,20 @@ def test_layers_then_platform_then_operator(tmp_path: Path) -> None:
     write(tmp_path / "platform" / "env", A="user", PATH="/user", B="user")
     write(tmp_path / "operator" / "env", B__override="operator", C="a default, and C is set")
     env = make_build_env(
-        {"PATH": "/bin"}, [str(one), str(two)], platform=str(tmp_path / "platform"), build_config=str(tmp_path / "operator")
+        {"PATH": "/bin"},
+        [str(one), str(two)],
+        platform=str(tmp_path / "platform"),
+        build_config=str(tmp_path / "operator"),
     )
     assert env == {"A": "user", "B": "operator", "C": "build", "PATH": f"/user:{two}/bin:{one}/bin:/bin"}
 
 
 def test_relocation_takes_whole_path_components_only() -> None:
     moves = [("/layers", "/img/layers")]
-    assert relocate("/layers/a:/layers2/b:/x/layers/c:/layers", moves) == "/img/layers/a:/layers2/b:/x/layers/c:/img/layers"
+    assert (
+        relocate("/layers/a:/layers2/b:/x/layers/c:/layers", moves)
+        == "/img/layers/a:/layers2/b:/x/layers/c:/img/layers"
+    )
     assert relocate("--path=/layers/a", moves) == "--path=/img/layers/a"
 
 
@@ -88,7 +96,9 @@ def test_launch_sets_folders_of_all_layers_before_their_env_files(tmp_path: Path
     write(first / "env.launch" / "worker", ONLY="worker")
     write(first / "env.build", BUILD="no")
     process = {"type": "web", "command": ["run"], "args": ["/workspace/x", "--flag"]}
-    argv, env = resolve(layers, ["algo/one", "algo/two"], process, {"PATH": "/bin", "CNB_APP_DIR": "/x", "H": "/layers"})
+    argv, env = resolve(
+        layers, ["algo/one", "algo/two"], process, {"PATH": "/bin", "CNB_APP_DIR": "/x", "H": "/layers"}
+    )
     assert argv == ["run", f"{tmp_path}/img/app/x", "--flag"]
     assert env == {
         "PATH": f"{first}/bin:/bin", "LD_LIBRARY_PATH": f"{second}/lib", "PYTHONPATH": str(first), "ONLY": "web",

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import joblib
 import pytest
+import sklearn
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn import __version__ as SKLEARN
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -28,6 +28,7 @@ from buildpacks.model.file import ModelFile
 from buildpacks.model.search import find_models
 from buildpacks.model.signature import inspect_file, read_model
 
+SKLEARN = str(sklearn.__version__)
 X, Y = [[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.5]], [0, 1, 0, 1]
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n"
 
@@ -58,10 +59,17 @@ def test_a_pickled_estimator_tells_its_class_and_version(protocol: int) -> None:
 
 @pytest.mark.parametrize("compress", [0, 1, ("zlib", 3), ("gzip", 3), ("bz2", 3), ("xz", 3)])
 def test_joblib_files_are_read_through_their_compression(tmp_path: Path, compress: int | tuple[str, int]) -> None:
-    joblib.dump(make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y), tmp_path / "m.joblib", compress=compress)
+    joblib.dump(
+        make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y), tmp_path / "m.joblib", compress=compress
+    )
     found = inspect_file(str(tmp_path / "m.joblib"), "m.joblib")
     assert found is not None
-    assert (found.framework, found.kind, found.version, found.detail["class"]) == ("sklearn", "pickle", SKLEARN, "Pipeline")
+    assert (found.framework, found.kind, found.version, found.detail["class"]) == (
+        "sklearn",
+        "pickle",
+        SKLEARN,
+        "Pipeline",
+    )
 
 
 def test_a_forest_whose_arrays_come_first_still_tells(tmp_path: Path) -> None:

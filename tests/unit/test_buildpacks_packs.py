@@ -38,7 +38,7 @@ def failure(caught: pytest.ExceptionInfo[PackFailed]) -> tuple[str, dict[str, ob
         ("def predict(x): ...", Entry("function", "predict.py", "predict")),
         ("async def predict(x): ...", Entry("function", "predict.py", "predict")),
         ("from impl import predict", Entry("function", "predict.py", "predict")),
-        ("try:\n    import fast\n    predict = fast.run\nexcept ImportError:\n    predict = None", Entry("function", "predict.py", "predict")),
+        ("try:\n    predict = fast.run\nexcept NameError:\n    raise", Entry("function", "predict.py", "predict")),
         ("class A: pass\nclass M:\n    def predict(self, x): ...", Entry("class", "predict.py", "M")),
         ("def apply(x): ...", Entry("algorithmia", "predict.py", "apply")),
     ],
@@ -56,7 +56,9 @@ def test_an_algorithmia_source_is_found_in_src_or_by_its_import(tmp_path: Path) 
 
 
 def test_an_explicit_entrypoint_goes_first(tmp_path: Path) -> None:
-    app = tree(tmp_path, predict_DOT_py="def predict(x): ...", my_DOT_py="class C:\n  def predict(self): ...\ndef f(): ...")
+    app = tree(
+        tmp_path, predict_DOT_py="def predict(x): ...", my_DOT_py="class C:\n  def predict(self): ...\ndef f(): ..."
+    )
     assert find_entry(app, "my.py:f") == Entry("function", "my.py", "f")
     assert find_entry(app, "my.py:C") == Entry("class", "my.py", "C")
     assert find_entry(app, "my.py") == Entry("class", "my.py", "C")
@@ -102,7 +104,8 @@ def test_one_model_is_chosen_and_the_safer_twin_wins() -> None:
     ("models", "explicit", "code", "fields"),
     [
         ([SK, XGB], "", "ambiguous-models",
-         {"models": ["model/a.joblib (scikit-learn)", "model/b.json (XGBoost)"], "setting": "BP_MODEL_FILE=model/a.joblib"}),
+         {"models": ["model/a.joblib (scikit-learn)", "model/b.json (XGBoost)"],
+          "setting": "BP_MODEL_FILE=model/a.joblib"}),
         ([SK, SK2], "", "ambiguous-models",
          {"models": ["model/a.joblib (scikit-learn)", "model/b.joblib (scikit-learn)"],
           "setting": "BP_MODEL_FILE=model/a.joblib"}),
@@ -257,7 +260,10 @@ def test_a_user_who_names_a_version_decides_it(tmp_path: Path) -> None:
 
 
 def test_pins_are_read_out_of_a_lock() -> None:
-    assert pins("Flask==3.1 \\\n    --hash=sha256:aa\nscikit_learn==1.9.1 ; x\n") == {"flask": "3.1", "scikit-learn": "1.9.1"}
+    assert pins("Flask==3.1 \\\n    --hash=sha256:aa\nscikit_learn==1.9.1 ; x\n") == {
+        "flask": "3.1",
+        "scikit-learn": "1.9.1",
+    }
 
 
 def test_pip_settings_reach_uv_under_its_own_names(tmp_path: Path) -> None:
@@ -269,28 +275,39 @@ def test_pip_settings_reach_uv_under_its_own_names(tmp_path: Path) -> None:
     assert env["UV_FIND_LINKS"] == str(tmp_path)
     assert env["SSL_CERT_FILE"] == "/c.pem"
     assert "SECRET" not in env
-    assert uv_env({"PIP_INDEX_URL": "https://a.invalid", "UV_DEFAULT_INDEX": "https://b.invalid"})["UV_DEFAULT_INDEX"] == (
-        "https://b.invalid"
-    )
+    assert uv_env({"PIP_INDEX_URL": "https://a.invalid", "UV_DEFAULT_INDEX": "https://b.invalid"})[
+        "UV_DEFAULT_INDEX"
+    ] == ("https://b.invalid")
 
 
+MISSING = """error: No solution found when resolving dependencies
+  cause: Because nosuch-package was not found in the package registry and you require nosuch-package, we can conclude
+         that your requirements are unsatisfiable.
+"""
+BAD_LINE = """error: Couldn't parse requirement in `requirements.txt` at position 6
+  cause: no such comparison operator "=>"
+"""
+NO_WHEEL = """error: No solution found when resolving dependencies
+  cause: Because wget==3.2 has no usable wheels and you require wget==3.2, we can conclude that your requirements are
+         unsatisfiable.
+
+hint: Wheels are required for `wget` because building from source is disabled for all packages
+"""
+CONTRADICTION = """error: No solution found when resolving dependencies
+  cause: Because flask==3.0.0 depends on werkzeug>=3.0.0 and you require flask==3.0.0, and because you require
+         werkzeug<2, we can conclude that your requirements are unsatisfiable.
+"""
 REQUIREMENTS = "numpy\nflask=>3\nnosuch-package\nflask==3.0.0\nwerkzeug<2\n"
 
 
 @pytest.mark.parametrize(
     ("stderr", "wheels_only", "code", "fields"),
     [
-        ("error: No solution found when resolving dependencies\n  cause: Because nosuch-package was not found in the "
-         "package registry and you require nosuch-package, we can conclude that your requirements are unsatisfiable.",
-         True, "requirement-missing",
+        (MISSING, True, "requirement-missing",
          {"name": "nosuch-package", "where": "requirements.txt line 3", "text": "nosuch-package"}),
-        ("error: Couldn't parse requirement in `requirements.txt` at position 6\n  cause: no such comparison operator "
-         '"=>"\n', True, "requirements-syntax",
+        (BAD_LINE, True, "requirements-syntax",
          {"file": "requirements.txt", "line": 2, "text": "flask=>3", "message": 'no such comparison operator "=>"'}),
-        ("error: No solution found when resolving dependencies\n  cause: Because wget==3.2 has no usable wheels and you "
-         "require wget==3.2, we can conclude that your requirements are unsatisfiable.\n\nhint: Wheels are required for "
-         "`wget` because building from source is disabled", True, "needs-source-build",
-         {"name": "wget", "python": "3.11.7"}),
+        (NO_WHEEL, True, "needs-source-build", {"name": "wget", "python": "3.11.7"}),
         ("error: Failed to fetch: https://u:p@pkgs.invalid/simple/flask/\n  cause: client error\n  cause: dns error",
          True, "index-unreachable", {"url": "https://pkgs.invalid/simple/flask/", "cause": "dns error"}),
         ("error: Failed to fetch: https://pkgs.invalid/x\n  cause: HTTP status client error (401 Unauthorized) for url",
@@ -308,11 +325,7 @@ def test_uv_errors_become_facts(
 
 def test_a_contradiction_names_both_lines(tmp_path: Path) -> None:
     app = tree(tmp_path, requirements_DOT_txt="numpy\nflask==3.0.0\nwerkzeug<2\n")
-    stderr = (
-        "error: No solution found when resolving dependencies\n  cause: Because flask==3.0.0 depends on werkzeug>=3.0.0 "
-        "and you require flask==3.0.0,\n         and because you require werkzeug<2, requirements are unsatisfiable.\n"
-    )
-    failed = explain_uv(stderr, cwd=app, manager=read_manager(app), python="3.11.7", wheels_only=True)
+    failed = explain_uv(CONTRADICTION, cwd=app, manager=read_manager(app), python="3.11.7", wheels_only=True)
     assert failed.code == "requirements-conflict"
     assert failed.fields["lines"] == ["flask==3.0.0 (requirements.txt line 2)", "werkzeug<2 (requirements.txt line 3)"]
 

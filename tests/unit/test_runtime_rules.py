@@ -188,8 +188,12 @@ def test_batches_reach_a_function_whole_or_row_by_row_as_its_hints_say() -> None
 # Algorithmia ---------------------------------------------------------------------------------------------------------
 
 
+def _nothing_loaded() -> list[int]:
+    return []
+
+
 def test_apply_gets_globals_by_arity_even_when_they_are_empty(tmp_path: Path) -> None:
-    assert bind_apply(lambda value, state: (value, state), list, tmp_path)(1) == (1, [])
+    assert bind_apply(lambda value, state: (value, state), _nothing_loaded, tmp_path)(1) == (1, [])
     assert bind_apply(lambda value: value, lambda: 5, tmp_path)(1) == 1
     assert bind_apply(lambda value, state: state["k"], lambda data: {"k": data["nothing"]}, tmp_path)(1) is None
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitserver.web.mask import make_mask
+from gitserver.mask import make_mask
 
 SECRET = "CANARY p@ss/wörd+1"
 RAW = SECRET.encode()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 from buildpacks.packs.cnb import NOT_MINE, PASS, Context
-from buildpacks.packs.procfile import read_procfile
 
 
 def detect(context: Context) -> int:
     """Write the plan. Raises PackFailed('procfile-syntax')."""
+    if not os.path.isfile(f"{context.app}/Procfile"):  # noqa: PTH113 -- no pathlib in buildpacks
+        return NOT_MINE
+    from buildpacks.packs.procfile import read_procfile  # late: most repositories have none
+
     processes = read_procfile(context.app)
     if not processes:
         return NOT_MINE

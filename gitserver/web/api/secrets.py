@@ -6,7 +6,7 @@ import dataclasses
 
 from gitserver.errors import Failure, Json
 from gitserver.ledger.records import Build, EnvKind
-from gitserver.web.mask import Mask, make_mask
+from gitserver.mask import Mask, make_mask
 from gitserver.web.routes import Services
 
 _VERSIONS = 20  # of each scope: an old log may hold a value that was replaced since

@@ -1,0 +1,215 @@
+"""What an instance gets to live in: its command, an environment made from nothing, the folders that it sees.
+
+Who says what in the environment, later ones win:
+  1. the platform's ground: PATH, LANG, and that Python neither writes bytecode nor holds lines back
+  2. the app's configuration, without what is_reserved() names
+  3. the image's layers, by the rules of the buildpack specification (prepend, default, override)
+  4. the app's configuration once more, except search paths: the owner has the last word, but a PATH of theirs comes
+     after the layers' and cannot hide the app's own interpreter
+  5. the platform's own: where to listen, whom to tell, which folders are the instance's
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from buildpacks.lifecycle.failure import LifecycleError
+from buildpacks.lifecycle.launch import resolve
+from buildpacks.toolchain import find_toolchain, prefix_of
+from gitserver.errors import Json, Problem
+from gitserver.settings import Settings
+from gitserver.targets.cgroup import Cgroup
+from gitserver.targets.contract import Spec
+from gitserver.targets.family import user_tasks
+from gitserver.targets.instance import MARK, Folder
+from gitserver.targets.probe import Isolation
+from gitserver.targets.sandbox import (
+    Level,
+    Limits,
+    SandboxPlan,
+    covered,
+    interpreters,
+    resolver_folders,
+)
+from gitserver.targets.spawn import open_way
+
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+SHIM = "_gitserver_runtime"
+FIRST_UID = 20000  # plus the app's id: users that no distribution gives out
+_LAST_UID = 59999  # above are container users' and systemd's own
+_GROUND = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+# A configuration may not take these from the platform: the first four lead calls and files astray, the rest load
+# foreign code into a process before the app's own, where an error message could no longer say so.
+RESERVED = frozenset({"PORT", "HOST", "HOME", "TMPDIR", "LD_PRELOAD", "LD_AUDIT", "PYTHONHOME"})
+# Of ALGO_* these are the owner's to set: how the runtime works, not where.
+KNOBS = frozenset({"ALGO_WORKERS", "ALGO_THREADS", "ALGO_QUEUE", "ALGO_DEADLINE_S", "ALGO_DEBUG"})
+SEARCH_PATHS = frozenset({"PATH", "LD_LIBRARY_PATH", "PYTHONPATH"})
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a configuration may not set this variable."""
+    return name in RESERVED or (name.startswith("ALGO_") and name not in KNOBS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lodging:
+    """Makes plans of children for one server on one machine."""
+
+    settings: Settings
+    isolation: Isolation
+
+    def uid(self, app_id: int) -> int | None:
+        """The user that an app's processes run as; None: the server's own. Raises Problem('too-many-apps')."""
+        if self.isolation.level < Level.USER:
+            return None
+        if not 0 <= app_id <= _LAST_UID - FIRST_UID:
+            raise Problem("too-many-apps", limit=_LAST_UID - FIRST_UID)
+        return FIRST_UID + app_id
+
+    def mark(self, name: str) -> str:
+        """A child's name that no child of another server on this machine has."""
+        return f"{hashlib.sha256(bytes(self.settings.state)).hexdigest()[:12]}/{name}"
+
+    def group(self, name: str) -> Cgroup | None:
+        """A child's control group, where there are any."""
+        return None if self.isolation.cgroups is None else self.isolation.cgroups.group(name)
+
+    def limits(self, *, memory_mib: int, uid: int | None) -> Limits:
+        """What one child may take."""
+        processes = Limits().processes
+        # The kernel counts a user's processes, not a child's: an app's user has several instances, and a server
+        # without rights shares its user with everything else that runs there now.
+        of_user = 4 * processes if uid is not None else user_tasks() + processes
+        return Limits(processes=processes, user_processes=of_user, memory_mib=memory_mib)
+
+    def enclose(
+        self, name: str, uid: int | None, readable: Sequence[Path], writable: Sequence[Path], *, memory_mib: int
+    ) -> SandboxPlan:
+        """A plan of this machine's best sandbox, its control group made; the command is still to be filled in."""
+        group, limits = self.group(name), self.limits(memory_mib=memory_mib, uid=uid)
+        if group is not None:
+            group.make(memory_mib=memory_mib, processes=limits.processes)
+        if self.isolation.level == Level.USER:
+            open_way(self.settings.state, [*readable, *writable])
+        seen = [*readable, *resolver_folders()]
+        return SandboxPlan(
+            argv=[], env={}, cwd="/", level=self.isolation.level, uid=uid, readable=[str(path) for path in seen],
+            writable=[str(path) for path in writable], hidden=[str(path) for path in hidden_places(self.settings)],
+            rooms=[], join=[] if group is None else group.join_files(), limits=limits,
+            landlock=self.isolation.landlock, private_proc=self.isolation.private_proc, parent=None,
+        )  # fmt: skip
+
+    def plan(self, spec: Spec, folder: Folder, port: int | None) -> SandboxPlan:
+        """One instance's process.
+
+        port    where to listen on 127.0.0.1; None: on the socket in its folder
+        Raises  Problem('no-web-process' | 'launch-failed' | 'too-many-apps')
+        """
+        cwd, argv, env = self._command(spec, folder, port)
+        layers = layer_paths(self.settings, spec.image)
+        readable = [
+            image_path(self.settings, spec.image_digest), *layers, *interpreters(layers, self._python_folders()),
+        ]  # fmt: skip
+        plan = self.enclose(
+            spec.instance, self.uid(spec.app_id), readable, [folder.io], memory_mib=spec.memory_mib
+        )  # fmt: skip
+        return replace(plan, argv=argv, env=env, cwd=str(cwd))
+
+    def _command(self, spec: Spec, folder: Folder, port: int | None) -> tuple[Path, list[str], dict[str, str]]:
+        """Working folder, arguments and environment of a spec's web process."""
+        image = image_path(self.settings, spec.image_digest)
+        process = web_process(spec.image)
+        config = {name: value for name, value in spec.env.items() if not is_reserved(name)}
+        try:
+            argv, env = resolve(image / "layers", _buildpack_ids(spec.image), process, _GROUND | config)
+        except LifecycleError as error:
+            raise Problem("launch-failed", detail=str(error)) from error
+        env |= {name: value for name, value in config.items() if name not in SEARCH_PATHS}
+        env |= _own_environment(self.settings, spec, folder, port) | {MARK: self.mark(spec.instance)}
+        return image / "app" / _directory(process), argv, env
+
+    def _python_folders(self) -> list[Path]:
+        """Prefixes of the interpreters that builds were given, and the folder of those that uv installed for them."""
+        found = [prefix_of(path) for path in find_toolchain().pythons]
+        managed = self.settings.build_env.get("UV_PYTHON_INSTALL_DIR")
+        return [*found, Path(managed).resolve()] if managed else found
+
+
+def _own_environment(settings: Settings, spec: Spec, folder: Folder, port: int | None) -> dict[str, str]:
+    where = {"ALGO_BIND": f"unix:{folder.bind}"}
+    if port is not None:
+        where = {"PORT": str(port), "HOST": "127.0.0.1", "ALGO_BIND": f"127.0.0.1:{port}"}
+    return {
+        "HOME": str(folder.io / "home"),
+        "TMPDIR": str(folder.io / "tmp"),
+        "ALGO_MODEL_NAME": spec.app_name.app,
+        "ALGO_OWNER": spec.app_name.owner,
+        "ALGO_MODEL_VERSION": spec.label,
+        "ALGO_READY_FILE": str(folder.ready),
+        "ALGO_TERMINATION_LOG": str(folder.termination),
+        "ALGO_MAX_BODY_BYTES": str(settings.max_body_bytes),
+        **where,
+    }
+
+
+def hidden_places(settings: Settings) -> list[Path]:
+    """What no release and no build sees into: our state, homes, services' sockets, shared temporary folders."""
+    places = [settings.state, Path.home(), *map(Path, ("/root", "/home", "/run", "/tmp", "/var/tmp", "/dev/shm"))]  # noqa: S108 -- hidden, not used
+    return covered([place for place in places if place.is_dir()])
+
+
+def image_path(settings: Settings, digest: str) -> Path:
+    """Where the kitchen composed an image."""
+    return settings.state / "images" / "sha256" / digest.removeprefix("sha256:")
+
+
+def layer_paths(settings: Settings, image: Mapping[str, Json]) -> list[Path]:
+    """Where the kitchen sealed an image's layers: the image's folder has links to them."""
+    return [
+        settings.state / "layers" / "sha256" / str(layer["diff_id"]).removeprefix("sha256:")
+        for layer in _list(image, "layers")
+        if isinstance(layer, dict) and layer.get("kind") == "layer"
+    ]
+
+
+def web_process(image: Mapping[str, Json]) -> Mapping[str, Json]:
+    """The process that answers calls: type web, else the default one. Raises Problem('no-web-process')."""
+    processes = [process for process in _list(image, "processes") if isinstance(process, dict)]
+    for process in processes:
+        if process.get("type") == "web":
+            return process
+    for process in processes:
+        if process.get("default"):
+            return process
+    raise Problem("no-web-process", found=[str(process.get("type")) for process in processes])
+
+
+def is_shim(image: Mapping[str, Json]) -> bool:
+    """Whether the web process is our runtime, which says when it is ready and why it is not."""
+    command = web_process(image).get("command")
+    return isinstance(command, list) and SHIM in command
+
+
+def free_port() -> int:
+    """A port that was free a moment ago; a web process is told to take it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _buildpack_ids(image: Mapping[str, Json]) -> list[str]:
+    return [str(entry["id"]) for entry in _list(image, "buildpacks") if isinstance(entry, dict)]
+
+
+def _directory(process: Mapping[str, Json]) -> str:
+    value = process.get("working-dir")
+    return value.lstrip("/") if isinstance(value, str) else ""
+
+
+def _list(image: Mapping[str, Json], name: str) -> list[Json]:
+    value = image.get(name)
+    return value if isinstance(value, list) else []
