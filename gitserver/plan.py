@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gitserver.errors import Problem
+from gitserver.errors import Json, Problem
 from gitserver.ledger.records import (
     Build,
     BuildKind,
@@ -69,7 +69,7 @@ def _plan_rollback(build: Build, environment: Environment, config: ConfigVersion
     if number is not None:
         back = _release_by_number(build, environment, number, ledger)
         recorded = ledger.config_version(build.app_id, environment.kind, back.config_version)
-        digest, commit, tag, why = back.image_digest, back.commit, back.version_tag, f"rollback to v{number}"
+        digest, commit, tag, why = back.image_digest, back.commit, back.version_tag, f"rollback to release {number}"
     else:
         version = find_version(build, ledger)
         recorded = ledger.config_version(build.app_id, environment.kind, version.config_version)
@@ -116,8 +116,8 @@ def _release_by_number(build: Build, environment: Environment, number: str, ledg
     for release in found:
         if str(release.number) == number:
             return release
-    known = [f"v{release.number}" for release in found[:20]] or ["none yet"]
-    raise Problem("unknown-release", found=f"v{number}", known=known)
+    known: list[Json] = [str(release.number) for release in found[:20]] or ["none yet"]
+    raise Problem("unknown-release", found=number, known=known)
 
 
 def _current(environment: Environment, ledger: Ledger, *, action: str) -> Release:

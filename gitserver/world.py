@@ -10,6 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from buildpacks.order import Runner
@@ -66,15 +67,17 @@ class World:
     def start(self, job: Job, environment: Environment, image: Image, config: Mapping[str, str]) -> Running:
         """A ready instance of the image: the smoke test of a release is the release itself, before its first call."""
         spec = self._spec(
-            job.app, f"b{job.build.id}", f"{environment.branch} b{job.build.id}", image, config
+            job.app, f"b{job.build.id}", f"{environment.branch} {job.build.commit[:7]}", image, config
         )  # fmt: skip
         running = self.target.start(spec, job.log.line)
         if job.cancelled.is_set():
             self.target.stop(running.instance, grace_s=1)
             raise Problem("cancelled", actor="the server", build=job.build.id)
-        for line in _smoke_test(running.facts):
+        # The names of a thousand modules are for the target's own use, not for the ledger.
+        facts = {name: value for name, value in running.facts.items() if name != "imports"}
+        for line in _smoke_test(facts):
             job.log.step(line)
-        return running
+        return replace(running, facts=facts)
 
     def _spec(self, app: App, instance: str, label: str, image: Image, config: Mapping[str, str]) -> Spec:
         return Spec(
@@ -100,7 +103,7 @@ class World:
         job.log.step(f"Release {release.number} is serving{back} ({seconds:.1f} s)")
         job.log.detail(self.address(job.app, job.build.env_kind, job.build.branch, release))
         if release.why.startswith("rollback") and served.replaced is not None:
-            undo = served.replaced.version_tag or f"v{served.replaced.number}"
+            undo = served.replaced.version_tag or str(served.replaced.number)
             job.log.detail(f"Production was at {served.replaced.commit[:7]}; to undo: algo rollback {undo}")
         if job.build.env_kind is EnvKind.PREVIEW and self._has_no_production(job.app):
             job.log.detail(f"This is a preview. To put it into production: git push algo {job.build.branch}:main")
@@ -182,7 +185,7 @@ class World:
             raise Problem("image-gone", digest=release.image_digest)
         environment = self.ledger.environment_by_id(release.environment_id)
         branch = environment.branch if environment is not None else "removed"
-        return self._spec(app, release.instance, f"{branch} b{release.build_id}", image, release.config)
+        return self._spec(app, release.instance, f"{branch} {release.commit[:7]}", image, release.config)
 
     # -- versions and commits on demand ------------------------------------------------------------------------
 
@@ -214,7 +217,7 @@ class World:
         calls = self.routes.last_calls()
         if calls is not None:
             self._sweep_on_demand(calls)
-            self._sweep_previews(calls)
+            self.sweep_previews(calls)
         self.source.sweep()
 
     def _sweep_on_demand(self, calls: Mapping[str, float]) -> None:
@@ -230,7 +233,7 @@ class World:
             self.routes.reload()
             self._drain(instance)
 
-    def _sweep_previews(self, calls: Mapping[str, float]) -> None:
+    def sweep_previews(self, calls: Mapping[str, float]) -> None:
         for environment in self.ledger.all_environments():
             if environment.kind is not EnvKind.PREVIEW or environment.expires_at is None:
                 continue

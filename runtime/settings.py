@@ -105,17 +105,17 @@ def parse_serve(text: str) -> ServeDoc:
         value = json.loads(text)
         kind = Kind(value["kind"])
     except (ValueError, KeyError, TypeError) as exc:
-        raise BootFailed("bad-setting", name="ALGO_SERVE", found=text[:200]) from exc
+        raise BootFailed("runtime-setting", name="ALGO_SERVE", found=text[:200]) from exc
     parts: dict[str, str | None] = {}
     for key in ("file", "name", "model_file", "written_by", "example"):
         part = value.get(key)
         if part is not None and not isinstance(part, str):
-            raise BootFailed("bad-setting", name=f"ALGO_SERVE.{key}", found=str(part)[:200])
+            raise BootFailed("runtime-setting", name=f"ALGO_SERVE.{key}", found=str(part)[:200])
         parts[key] = part or None
     needed = ("model_file",) if kind is Kind.SKLEARN_FILE else ("file", "name")
     for key in needed:
         if parts[key] is None:
-            raise BootFailed("bad-setting", name=f"ALGO_SERVE.{key}", found="nothing")
+            raise BootFailed("runtime-setting", name=f"ALGO_SERVE.{key}", found="nothing")
     return ServeDoc(
         kind=kind,
         file=parts["file"],
@@ -129,7 +129,7 @@ def parse_serve(text: str) -> ServeDoc:
 def _whole(environ: Mapping[str, str], name: str, default: int, *, least: int) -> int:
     text = environ.get(name) or str(default)
     if not (text.isascii() and text.isdigit()) or int(text) < least:
-        raise BootFailed("bad-setting", name=name, found=text[:200])
+        raise BootFailed("runtime-setting", name=name, found=text[:200])
     return int(text)
 
 
@@ -138,7 +138,7 @@ def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
     try:
         value = float(text)
     except ValueError as exc:
-        raise BootFailed("bad-setting", name=name, found=text[:200]) from exc
+        raise BootFailed("runtime-setting", name=name, found=text[:200]) from exc
     if not 0 <= value < 1e6:
-        raise BootFailed("bad-setting", name=name, found=text[:200])
+        raise BootFailed("runtime-setting", name=name, found=text[:200])
     return value

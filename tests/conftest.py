@@ -74,29 +74,38 @@ def app_name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def repo(alice: User, app_name: str, tmp_path: Path) -> Repo:
+def repo(alice: User, app_name: str, tmp_path: Path) -> Iterator[Repo]:
     """An empty repository whose remote `algo` is an app that does not exist yet, over HTTP."""
     from tests.services.client import Repo
 
-    return Repo(tmp_path / "repo", alice, app_name)
+    made = Repo(tmp_path / "repo", alice, app_name)
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def repo_by(alice: User, app_name: str, tmp_path: Path, transport: str) -> Repo:
+def repo_by(alice: User, app_name: str, tmp_path: Path, transport: str) -> Iterator[Repo]:
     """As `repo`, once over each transport."""
     from tests.services.client import Repo
 
-    return Repo(tmp_path / "repo", alice, app_name, transport=transport)
+    made = Repo(tmp_path / "repo", alice, app_name, transport=transport)
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Callable[[Server, str], Repo]:
+def own(tmp_path: Path) -> Iterator[Callable[[Server, str], Repo]]:
     """`own(server, "iris")`: a repository on a server of the test's own, its user logged in."""
     from tests.services.client import Repo, User
+
+    made: list[Repo] = []
 
     def make(server: Server, app: str) -> Repo:
         user = User(tmp_path / "home", server)
         user.login()
-        return Repo(tmp_path / f"repo-{app}", user, app)
+        made.append(Repo(tmp_path / f"repo-{app}", user, app))
+        return made[-1]
 
-    return make
+    yield make
+    for one in made:
+        one.close()

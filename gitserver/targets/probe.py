@@ -53,11 +53,12 @@ def probe_isolation(state: Path, *, required: str) -> Isolation:
             level = Level.NAMESPACE
             mechanisms["private /proc"] = _try(replace(hidden, private_proc=True))
         elif mechanisms["user"] == "yes":
-            blocked = blocked_at(Path(sys.base_prefix))
-            if blocked is None:
+            places = {"Python": Path(sys.base_prefix), "state folder": state}
+            blocked = {name: folder for name, path in places.items() if (folder := blocked_at(path)) is not None}
+            if not blocked:
                 level = Level.USER
-            else:
-                mechanisms["user"] = f"other users cannot pass {blocked} to the server's Python"
+            for name, folder in blocked.items():
+                mechanisms["user"] = f"other users cannot pass {folder} to the server's {name}"
     else:
         mechanisms |= dict.fromkeys(("user", "namespace", "private /proc"), "the server does not run as root")
     mechanisms["landlock"] = _try(replace(base, landlock=True))

@@ -6,6 +6,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ _CRASH_LINES = 20
 _CODE = re.compile(r"[a-z][a-z-]{1,40}")
 _NAME = re.compile(r"[a-z][a-z_]{0,40}")
 _MAX_TEXT, _MAX_FACTS = 2000, 40
+_MAX_ANSWER_BYTES = 64 * 1024
 _TCP_LISTEN = "0A"  # include/net/tcp_states.h
 
 
@@ -134,7 +136,14 @@ def _answers_http(address: str) -> bool:
         with _connect(address, 0.2) as connection:
             connection.settimeout(30)
             connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nUser-Agent: algo\r\n\r\n")
-            return connection.recv(16).startswith(b"HTTP/")
+            answer = connection.recv(_MAX_ANSWER_BYTES)
+            is_http, left = answer.startswith(b"HTTP/"), _MAX_ANSWER_BYTES
+            connection.settimeout(1)
+            with suppress(TimeoutError):  # hung up on in mid-answer, many a server would log a traceback
+                while answer and left > 0:
+                    answer = connection.recv(left)
+                    left -= len(answer)
+            return is_http
     except OSError:
         return False
 

@@ -222,7 +222,7 @@ class WarmParents:
         plan = replace(
             command,
             argv=[command.argv[0], *arguments],
-            env={name: value for name, value in command.env.items() if name in _KEPT_ENVIRONMENT}
+            env={name: _in_layers(name, value) for name, value in command.env.items() if name in _KEPT_ENVIRONMENT}
             | {"HOME": str(folder.io / "home"), "TMPDIR": str(folder.io / "tmp")},
             cwd=str(folder.io),
             readable=[str(path) for path in readable],
@@ -273,6 +273,11 @@ class WarmParents:
         if family.group is not None:
             family.group.remove()
         folder.remove()
+
+
+def _in_layers(name: str, value: str) -> str:
+    """Search paths by way of the layers themselves: the image that they lead through goes before the parent does."""
+    return ":".join(map(os.path.realpath, value.split(":"))) if name in SEARCH_PATHS else value
 
 
 def _names(facts: Mapping[str, Json]) -> str:

@@ -76,6 +76,12 @@ _PROCESSES = {
 
 # What the runtime shim says of its own end (runtime/failure.py).
 _SHIM = {
+    "runtime-setting": Words(
+        title="wrong setting {name}",
+        body="{name} is '{found}', which the runtime does not understand.",
+        next="algo config unset {name}",
+        status=422,
+    ),
     "entry-missing": Words(
         title="{file} has no {name}",
         body=f"{{file}} was imported and has no {{name}}; it has {{found}}. {_STAYS}",
@@ -89,26 +95,26 @@ _SHIM = {
         status=422,
     ),
     "import-failed": Words(
-        title="{type} while importing {file}",
-        body=f"Importing {{file}} failed: {{type}}: {{message}}. {_STAYS}",
-        next="mend it, or add what is missing to requirements.txt; try it with: python -c 'import predict'",
+        title="{file} cannot be imported: {type}",
+        body=f"Importing stopped at {{file}}, line {{line}}: {{type}}: {{message}}. {_STAYS}",
+        next="mend the line, or add what is missing to requirements.txt, and push again",
         status=422,
     ),
     "load-failed": Words(
-        title="{type} while loading the model",
-        body=f"Loading the model failed: {{type}}: {{message}}. {_STAYS}",
+        title="the model does not load: {type}",
+        body=f"Loading the model raised {{type}}: {{message}}. {_STAYS}",
         next="mend it, try it in your working copy, and push again",
         status=422,
     ),
     "example-failed": Words(
-        title="the prediction with {example} failed",
-        body=f"The model loaded, but the prediction with {{example}} failed: {{type}}: {{message}}. {_STAYS}",
+        title="{example} does not work",
+        body=f"The model loaded, but the prediction for {{example}} failed: {{type}} {{message}}. {_STAYS}",
         next="mend the code or {example}, and push again",
         status=422,
     ),
     "sklearn-skew": Words(
         title="written by {written_by}, cannot be loaded by {loaded_with}",
-        body=f"The model file was written by {{written_by}} and does not work with {{loaded_with}}, "
+        body=f"{{model_file}} was written by {{written_by}} and does not work with {{loaded_with}}, "
         f"which your requirements ask for: {{type}}: {{message}}. {_STAYS}",
         next="put this line into requirements.txt and push again: {requirement}",
         status=422,

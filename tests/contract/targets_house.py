@@ -52,7 +52,10 @@ with open(os.environ["ALGO_READY_FILE"] + "~", "w") as file:
 os.rename(os.environ["ALGO_READY_FILE"] + "~", os.environ["ALGO_READY_FILE"])
 while True:
     connection, _ = listener.accept()
-    connection.sendall(f"pid {os.getpid()}".encode())
+    try:
+        connection.sendall(f"pid {os.getpid()}".encode())
+    except BrokenPipeError:
+        pass
     connection.close()
 """
 
@@ -88,6 +91,7 @@ class Store:
         hex_id = _hex(json.dumps([self._count, dict(files), list(command), named]))
         root = self.settings.state / "images" / "sha256" / hex_id
         (root / "layers" / PACK).mkdir(parents=True)
+        (root / "app").mkdir()
         for name, text in files.items():
             path = root / "app" / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -580,4 +580,4 @@ def test_a_broken_model_file_is_told_as_the_skew_when_the_versions_differ(tmp_pa
 
 def test_a_setting_that_makes_no_sense_is_told(tmp_path: Path) -> None:
     failure = failing(tmp_path, {}, {"kind": "fortran"})
-    assert (failure["code"], failure["fields"]["name"]) == ("bad-setting", "ALGO_SERVE")
+    assert (failure["code"], failure["fields"]["name"]) == ("runtime-setting", "ALGO_SERVE")

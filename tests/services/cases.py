@@ -5,7 +5,7 @@ expect.toml
     [server]  settings of a server of its own (ready_timeout_s, ...); without it the shared server is used
     [files]   repository path -> text. `{python}`, `{sklearn}` and `{app}` are filled in. Broken programs stand
               here and not in repo/, so that tools which read this project never see them
-    [models]  repository path -> joblib, joblib-zlib or pickle: an iris model, trained at test time
+    [models]  repository path -> joblib, joblib-zlib, joblib-cut or pickle: an iris model, trained at test time
     [links]   repository path -> target of a symbolic link
     [gitlinks] repository path -> commit of a submodule
     lock      versions that `uv lock` is told to prefer; it is run in the repository first

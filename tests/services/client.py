@@ -44,7 +44,7 @@ class PushResult:
     @property
     def build_id(self) -> int:
         """The first build that the output names."""
-        match = re.search(r"\bbuild (\d+)\b", self.text)
+        match = re.search(r"\bbuild (\d+)\b", self.text, re.IGNORECASE)
         assert match, f"no build is named in:\n{self.text}"
         return int(match[1])
 
@@ -170,6 +170,7 @@ class Repo:
 
     def __init__(self, path: Path, user: User, app: str, *, transport: str = "http", owner: str | None = None) -> None:
         self.path, self.user, self.app, self.transport = path, user, app, transport
+        self._pushes: list[RunningPush] = []
         path.mkdir(parents=True, exist_ok=True)
         self.git("init", "-q", "-b", "main")
         self.git("remote", "add", "algo", user.url_of(app, transport, owner=owner))
@@ -211,7 +212,14 @@ class Repo:
 
     def start_push(self, *refspecs: str, options: Sequence[str] = ()) -> RunningPush:
         """`git push` in the background, in a process group of its own."""
-        return RunningPush(self, ["git", "push", *options, "algo", *refspecs])
+        push = RunningPush(self, ["git", "push", *options, "algo", *refspecs])
+        self._pushes.append(push)
+        return push
+
+    def close(self) -> None:
+        """No push of this repository goes on after its test, however the test ended."""
+        for push in self._pushes:
+            push.cut()
 
     def push(self, *refspecs: str, options: Sequence[str] = (), check: bool = True) -> PushResult:
         """`git push [options] algo refspecs`; check=True demands success, check=False failure."""
@@ -255,11 +263,9 @@ class RunningPush:
 
     def cut(self) -> None:
         """SIGKILL to git and its helpers: the laptop's lid is closed."""
-        try:
+        if self._child.poll() is None:
             os.killpg(self._child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it had ended by itself
-        self._child.wait(10)
+            self._child.wait(10)
 
     def wait(self, within_s: float = GIT_S) -> PushResult:
         """Until git ends by itself."""

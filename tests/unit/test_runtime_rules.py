@@ -51,12 +51,12 @@ def test_defaults_stand_for_what_is_not_said(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(BootFailed) as caught:
         parse_settings({"ALGO_SERVE": SERVE, name: value}, tmp_path)
-    assert (caught.value.code, caught.value.fields) == ("bad-setting", {"name": name, "found": value})
+    assert (caught.value.code, caught.value.fields) == ("runtime-setting", {"name": name, "found": value})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": "x"}', '{"kind": "function"}', '{"kind": "sklearn-file"}'])
 def test_a_serve_document_is_complete_or_refused(text: str) -> None:
-    with pytest.raises(BootFailed, match="bad-setting"):
+    with pytest.raises(BootFailed, match="runtime-setting"):
         parse_serve(text)
 
 

@@ -17,7 +17,7 @@ from buildpacks.packs.procfile import read_procfile
 
 EXAMPLES = ("example.json", "sample.json", "input_example.json")
 # What the shim itself needs. Loose: a user who names these decides their versions.
-SHIM_PACKAGES = ("flask>=2.2", "gunicorn>=20.1")
+SHIM_PACKAGES = ("flask>=2.2", "gunicorn>=22")
 
 
 def detect(context: Context) -> int:
