@@ -73,7 +73,8 @@ def _inside(pid: int, act: Callable[[], None]) -> None:
 
     def enter() -> None:
         try:
-            _call(_libc.unshare(_CLONE_FS))  # root and working folder of this thread alone
+            _call(_libc.unshare(_CLONE_FS))  # root, working folder and umask of this thread alone
+            os.umask(0o022)  # the server's own is tighter; the way to a folder must be passable
             _call(_libc.setns(descriptor, _CLONE_NEWNS))
             act()
         except BaseException as error:  # noqa: BLE001 -- carried to the caller, whichever it is

@@ -76,7 +76,7 @@ class SandboxPlan:
 
 def covered(paths: Sequence[Path]) -> list[Path]:
     """Folders to hide, without those that lie inside another one."""
-    real = sorted({path.resolve() for path in paths}, key=lambda path: len(path.parts))
+    real = sorted({path.resolve() for path in paths}, key=lambda path: (len(path.parts), path))
     kept: list[Path] = []
     for path in real:
         if path != Path("/") and not any(path.is_relative_to(other) for other in kept):

@@ -71,7 +71,6 @@ class Store:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._count = 0
 
     def layer(self, name: str, fill: Callable[[Path], None]) -> str:
         """A sealed layer; its diff id."""
@@ -87,24 +86,25 @@ class Store:
     ) -> tuple[str, dict[str, Json]]:
         """A composed image: digest and config. layers: name in the image -> diff id; deps is added."""
         named = {"deps": self.layer("deps", fill_python), **(layers or {})}
-        self._count += 1
-        hex_id = _hex(json.dumps([self._count, dict(files), list(command), named]))
+        hex_id = _hex(json.dumps([dict(files), list(command), named]))
         root = self.settings.state / "images" / "sha256" / hex_id
-        (root / "layers" / PACK).mkdir(parents=True)
-        (root / "app").mkdir()
-        for name, text in files.items():
-            path = root / "app" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        for name, diff_id in named.items():
-            target = self.settings.state / "layers" / "sha256" / diff_id.removeprefix("sha256:")
-            (root / "layers" / PACK / name).symlink_to(os.path.relpath(target, root / "layers" / PACK))
+        if not root.exists():
+            self._compose(root, files, named)
         config: dict[str, Json] = {
             "layers": [{"diff_id": diff_id, "kind": "layer", "path": "", "size_bytes": 0} for diff_id in named.values()],
             "processes": [{"type": "web", "command": list(command), "args": [], "default": True, "working-dir": ""}],
             "buildpacks": [{"id": PACK, "version": "1"}],
         }
         return f"sha256:{hex_id}", config
+
+    def _compose(self, root: Path, files: Mapping[str, str], named: Mapping[str, str]) -> None:
+        (root / "layers" / PACK).mkdir(parents=True)
+        (root / "app").mkdir()
+        for name, text in files.items():
+            _write(root / "app" / name, text)
+        for name, diff_id in named.items():
+            target = self.settings.state / "layers" / "sha256" / diff_id.removeprefix("sha256:")
+            (root / "layers" / PACK / name).symlink_to(os.path.relpath(target, root / "layers" / PACK))
 
     def web(self, instance: str = "r1", *, app_id: int = 1, **env: str) -> Spec:
         """A spec of the ten-line web process."""
