@@ -74,7 +74,7 @@ class LayerStore:
             return known
         folder = self._new_folder()
         target = folder / repo_path
-        target.parent.mkdir(parents=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         _link_or_copy(file.host_path, target)
         for parent in (folder, *(path for path in target.parents if folder in path.parents)):
             parent.chmod(0o755)

@@ -26,9 +26,11 @@ def bootstrap(settings: Settings, ledger: Ledger, randomness: Callable[[int], by
     Raises  OSError when the state folder cannot be written
     """
     path = settings.state / OWNER_TOKEN_FILE
-    owner = ledger.find_principal(settings.owner) or ledger.add_principal(settings.owner)
-    if path.exists():
+    owner = ledger.find_principal(settings.owner)
+    if owner is not None and path.exists():
         return None
+    # A new --owner on an old state folder needs a token as well: the file is then the new owner's.
+    owner = owner or ledger.add_principal(settings.owner)
     for old in ledger.tokens(owner.id):
         if old.label == _LABEL and old.revoked_at is None:
             ledger.revoke_token(owner.id, old.id)

@@ -22,6 +22,7 @@ from gitserver.accounts.bootstrap import bootstrap
 from gitserver.errors import Problem
 from gitserver.ledger.store import Ledger
 from gitserver.settings import Address, Settings, save_settings
+from gitserver.targets.probe import probe_isolation
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _STEADY_S = 0.2, 30.0, 30.0
 _LOOK_S = 0.1
@@ -43,7 +44,8 @@ class _Component:
 def serve(settings: Settings) -> int:
     """Run the server until SIGTERM or SIGINT; 0 when it stopped cleanly.
 
-    Raises  Problem('already-serving' | 'address-taken' | 'ledger-too-new') before anything was started
+    Raises  Problem('already-serving' | 'address-taken' | 'ledger-too-new' | 'isolation-missing') before anything was
+            started
     """
     os.umask(0o077)
     settings.state.mkdir(parents=True, exist_ok=True)
@@ -55,8 +57,10 @@ def serve(settings: Settings) -> int:
         ledger = Ledger.open(settings.ledger_url)
         greeting = bootstrap(settings, ledger)
         ledger.close()
+        isolation = probe_isolation(settings.state, required=settings.isolation)
         save_settings(settings, settings.run_dir / "settings.json")
         print(f"algo serves {settings.url} and ssh://git@{settings.ssh}, state in {settings.state}", flush=True)
+        print(isolation.describe(), flush=True)
         if greeting is not None:
             print(greeting, flush=True)
         _supervise(settings, stop)

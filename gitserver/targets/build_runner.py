@@ -33,7 +33,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 class SandboxRunner:
     """One build's children, one after the other."""
 
-    def __init__(self, settings: Settings, isolation: Isolation, app_id: int, cancelled: threading.Event) -> None:
+    def __init__(
+        self, settings: Settings, isolation: Isolation, app_id: int, cancelled: threading.Event,
+        *, memory_mib: int = MEMORY_MIB,
+    ) -> None:  # fmt: skip
+        self._memory_mib = memory_mib
         self._settings, self._isolation, self._app_id, self._cancelled = settings, isolation, app_id, cancelled
         self._lodging = Lodging(settings=settings, isolation=isolation)
 
@@ -60,11 +64,11 @@ class SandboxRunner:
             raise Problem("sandbox-failed", step=failed.step, detail=failed.why) from failed
         life = Life(pid=process.pid, start_ticks=read_stat(process.pid, zombies=True) or 0)
         family = Family(mark=self._lodging.mark(name), life=life, group=group)
-        watch = _Watch(family, self._cancelled, time.monotonic() + child.timeout_s)
+        watch = _Watch(family, self._cancelled, time.monotonic() + child.timeout_s, self._memory_mib)
         try:
             status = self._follow(process, watch, log)
             if watch.is_over or (group is not None and group.oom_kills() > 0 and status != 0):
-                raise BuildFailed("build-memory", limit_mib=MEMORY_MIB)
+                raise BuildFailed("build-memory", limit_mib=self._memory_mib)
             if status is None:
                 raise BuildFailed("build-timeout", seconds=int(child.timeout_s))
         finally:
@@ -78,7 +82,7 @@ class SandboxRunner:
 
     def _plan(self, child: Child, uid: int | None, name: str) -> SandboxPlan:
         plan = self._lodging.enclose(
-            name, uid, [path for path in child.readable if path.exists()], child.writable, memory_mib=MEMORY_MIB
+            name, uid, [path for path in child.readable if path.exists()], child.writable, memory_mib=self._memory_mib
         )
         return replace(
             plan, argv=child.argv, env={**child.env, MARK: self._lodging.mark(name)}, cwd=str(child.cwd),
@@ -101,6 +105,8 @@ class SandboxRunner:
                     # A daemon of the build's may hold the pipe open; the build itself is over when its process is.
                     break
         lines.end()
+        if watch.is_over:
+            return None
         try:
             return process.wait(max(0.1, watch.deadline_at - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -110,8 +116,8 @@ class SandboxRunner:
 class _Watch:
     """The ends that a build does not choose itself."""
 
-    def __init__(self, family: Family, cancelled: threading.Event, deadline_at: float) -> None:
-        self.deadline_at, self.is_over = deadline_at, False
+    def __init__(self, family: Family, cancelled: threading.Event, deadline_at: float, memory_mib: int) -> None:
+        self.deadline_at, self.is_over, self._memory_mib = deadline_at, False, memory_mib
         self._family, self._cancelled, self._looked_at = family, cancelled, time.monotonic()
 
     def has_time(self) -> bool:
@@ -121,7 +127,7 @@ class _Watch:
         now = time.monotonic()
         if self._family.group is None and now - self._looked_at > _MEMORY_LOOK_S:
             self._looked_at = now
-            self.is_over = self._family.is_over(MEMORY_MIB)
+            self.is_over = self._family.is_over(self._memory_mib)
         return now < self.deadline_at and not self.is_over
 
 

@@ -43,7 +43,7 @@ def graft(pid: int, readable: Sequence[Path], writable: Sequence[Path]) -> None:
 
         def attach() -> None:
             for copy, path in copies:
-                path.mkdir(mode=0o711, parents=True, exist_ok=True)
+                path.mkdir(parents=True, exist_ok=True)
                 _call(_libc.syscall(_SYS_MOVE_MOUNT, copy, b"", _AT_FDCWD, bytes(path), _MOVE_MOUNT_F_EMPTY_PATH))
 
         _inside(pid, attach)

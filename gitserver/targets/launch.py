@@ -77,18 +77,20 @@ def hide_and_bind(plan: Any) -> None:
     # Opened before they are covered; bound again through their descriptors, at the same paths, outermost first.
     opened = [(os.open(path, os.O_PATH | os.O_CLOEXEC), path, read_only) for path, read_only in binds]
     opened.sort(key=lambda item: item[1].count("/"))
+    mask = os.umask(0o066)  # folders made on the way can be passed and not listed
     for path in plan["hidden"]:
         if os.path.isdir(path):
             mode = "1777" if path in TEMPORARY else "0711"
             mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, f"mode={mode},size={plan['limits']['memory_mib']}m")
     for path, _ in plan["rooms"]:
-        os.makedirs(path, mode=0o711, exist_ok=True)
+        os.makedirs(path, exist_ok=True)
     for descriptor, path, read_only in opened:
         make_target(path, os.path.isdir(f"/proc/self/fd/{descriptor}"))
         mount(f"/proc/self/fd/{descriptor}", path, None, MS_BIND)
         flags = MS_BIND | MS_REMOUNT | MS_NOSUID | MS_NODEV | (MS_RDONLY if read_only else 0)
         mount("none", path, None, flags)
         os.close(descriptor)
+    os.umask(mask)
     if plan["private_proc"]:
         # Other users' processes, their command lines above all, are not there. Last: the binds went through /proc.
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2")
@@ -98,7 +100,7 @@ def make_target(path: str, is_dir: bool) -> None:
     """The empty folder or file to bind on; there already when nothing above it was covered."""
     if os.path.exists(path):
         return
-    os.makedirs(path if is_dir else os.path.dirname(path), mode=0o711, exist_ok=True)
+    os.makedirs(path if is_dir else os.path.dirname(path), exist_ok=True)
     if not is_dir:
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o444))
 
@@ -212,7 +214,7 @@ def main() -> None:
     """Plan in, command out."""
     report = int(sys.argv[2])
     os.set_inheritable(report, False)
-    os.umask(0o022)  # the server's own is tighter; mount points made here must be passable
+    os.umask(0o022)  # the server's own is tighter than what programs expect
     with open(int(sys.argv[1]), "rb") as file:
         plan = json.load(file)
     for number, (name, step) in enumerate(STEPS, 1):

@@ -21,6 +21,7 @@ from buildpacks.lifecycle.failure import LifecycleError
 from buildpacks.lifecycle.launch import resolve
 from buildpacks.toolchain import find_toolchain, prefix_of
 from gitserver.errors import Json, Problem
+from gitserver.reserved import is_reserved
 from gitserver.settings import Settings
 from gitserver.targets.cgroup import Cgroup
 from gitserver.targets.contract import Spec
@@ -42,17 +43,7 @@ SHIM = "_gitserver_runtime"
 FIRST_UID = 20000  # plus the app's id: users that no distribution gives out
 _LAST_UID = 59999  # above are container users' and systemd's own
 _GROUND = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
-# A configuration may not take these from the platform: the first four lead calls and files astray, the rest load
-# foreign code into a process before the app's own, where an error message could no longer say so.
-RESERVED = frozenset({"PORT", "HOST", "HOME", "TMPDIR", "LD_PRELOAD", "LD_AUDIT", "PYTHONHOME"})
-# Of ALGO_* these are the owner's to set: how the runtime works, not where.
-KNOBS = frozenset({"ALGO_WORKERS", "ALGO_THREADS", "ALGO_QUEUE", "ALGO_DEADLINE_S", "ALGO_DEBUG"})
 SEARCH_PATHS = frozenset({"PATH", "LD_LIBRARY_PATH", "PYTHONPATH"})
-
-
-def is_reserved(name: str) -> bool:
-    """Whether a configuration may not set this variable."""
-    return name in RESERVED or (name.startswith("ALGO_") and name not in KNOBS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,11 @@ class Isolation:
     cgroups: CgroupTree | None
     mechanisms: Mapping[str, str]
 
+    def describe(self) -> str:
+        """One line for the operator: what releases get here, and why not more."""
+        lacking = [f"no {name} ({found})" for name, found in self.mechanisms.items() if not found.startswith("yes")]
+        return f"Isolation of releases: {self.level.name.lower()}" + (f"; {'; '.join(lacking)}" if lacking else "")
+
 
 def probe_isolation(state: Path, *, required: str) -> Isolation:
     """Find the best level that works here.

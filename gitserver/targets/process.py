@@ -29,8 +29,10 @@ from gitserver.targets.lodging import Lodging, free_port, is_shim
 from gitserver.targets.probe import Isolation, probe_isolation
 from gitserver.targets.readiness import Watched, is_listening, wait_ready
 from gitserver.targets.spawn import SandboxFailed, spawn
-from gitserver.targets.warm import WarmParents, can_be_warm
+from gitserver.targets.warm import WarmChild, WarmParents, can_be_warm
 
+# Ends that say nothing of the app: a fork may have met what its parent did.
+_DOUBTFUL = frozenset({"start-crashed", "start-timeout"})
 _INSTANCE = re.compile(r"[a-z0-9-]{1,60}")
 _MEMORY_LOOK_S = 1.0
 
@@ -154,6 +156,18 @@ class ProcessTarget:
     # -- starting ----------------------------------------------------------------------------------------------
 
     def _start(self, spec: Spec) -> Running:
+        """A fork of a warm parent where there is one; what fails without a reason of the app's own is started fresh."""
+        forked = self._attempt(spec, may_fork=True)
+        if isinstance(forked, Running):
+            return forked
+        self._log.event(spec.app_id, spec.label, f"its warm parent is not used ({forked.failure.code}); starting fresh")
+        fresh = self._attempt(spec, may_fork=False)
+        if isinstance(fresh, Running):
+            return fresh
+        raise fresh
+
+    def _attempt(self, spec: Spec, *, may_fork: bool) -> Running | Problem:
+        """Ready, or the Problem of a fork that may not be the app's. Raises Problem for everything else."""
         self._bury(spec.instance)
         folder = Folder(path=self._root / spec.instance)
         folder.make(self._lodging.uid(spec.app_id))
@@ -161,7 +175,7 @@ class ProcessTarget:
         port = None if shim and folder.bind is not None else self._port(spec.instance)
         address = f"unix:{folder.socket}" if port is None else f"tcp:127.0.0.1:{port}"
         try:
-            child = self._birth(spec, folder, port, shim=shim)
+            child = self._birth(spec, folder, port, may_fork=may_fork and shim)
         except BaseException:
             folder.remove()
             raise
@@ -185,19 +199,22 @@ class ProcessTarget:
             facts = wait_ready(watched, timeout_s=spec.ready_timeout_s)
             note.with_facts(facts).write(folder)
             write_endpoint(folder, address)
-        except BaseException:
+        except BaseException as error:
             with self._lock:
                 self._live.pop(spec.instance, None)
             self._end(live, grace_s=0)
+            is_doubtful = isinstance(error, Problem) and error.failure.code in _DOUBTFUL
+            if isinstance(error, Problem) and is_doubtful and isinstance(child, WarmChild) and not live.is_stopping:
+                return error
             raise
         live.facts = facts
         return Running(instance=spec.instance, address=address, facts=facts)
 
-    def _birth(self, spec: Spec, folder: Folder, port: int | None, *, shim: bool) -> Child:
+    def _birth(self, spec: Spec, folder: Folder, port: int | None, *, may_fork: bool) -> Child:
         plan = self._lodging.plan(spec, folder, port)
         output = folder.open_log()
         try:
-            if self._warm is not None and shim:
+            if self._warm is not None and may_fork:
                 warm = self._warm.fork(spec, plan, output)
                 if warm is not None:
                     return warm
@@ -235,6 +252,8 @@ class ProcessTarget:
         self._log.pull(live.app_id, live.label, live.folder.log, ended=True)
         if live.family.group is not None:
             live.family.group.remove()
+        if self._warm is not None:
+            self._warm.hide(live.folder.path.name)
         live.folder.remove()
 
     def _bury(self, instance: str) -> None:

@@ -39,7 +39,7 @@ from gitserver.targets.sandbox import Level, SandboxPlan
 from gitserver.targets.spawn import SandboxFailed, spawn
 
 _LOG = logging.getLogger("algo.warm")
-_WARM_UP_S, _ASK_S, _LOOK_S = 180.0, 10.0, 0.05
+_WARM_UP_S, _ASK_S, _LOOK_S = 180.0, 5.0, 0.02
 _MAX_IMPORTS_BYTES = 64 * 1024
 _UNKNOWN_STATUS = 255
 _KEPT_ENVIRONMENT = (*SEARCH_PATHS, "LANG", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
@@ -124,19 +124,26 @@ class WarmParents:
         threading.Thread(target=self._warm_up, args=(key, spec, facts), name=f"warm-{key}", daemon=True).start()
 
     def unwant(self, instance: str) -> None:
-        """An instance is gone: its parent no longer sees its folder, and ends when no other instance could use it."""
+        """An instance will not be started again: its parent ends when no other instance could use it."""
         with self._lock:
-            parent_key, paths = self._grafts.pop(instance, ("", []))
-            grafted = self._parents.get(parent_key)
             key = self._users.pop(instance, None)
             unused = None if key is None or key in self._users.values() else self._parents.pop(key, None)
-        for path in paths if grafted is not None and grafted is not unused else []:
-            try:
-                prune(grafted.family.life.pid, path) if grafted is not None else None
-            except OSError as error:
-                _LOG.debug("prune %s: %s", path, error)  # the parent has ended, and its view with it
         if unused is not None:
             self._stop(unused)
+
+    def hide(self, instance: str) -> None:
+        """An instance has ended: its folder is taken from its parent's view, before it is removed here."""
+        with self._lock:
+            key, paths = self._grafts.pop(instance, ("", []))
+            parent = self._parents.get(key)
+        if parent is None:
+            return
+        for path in paths:
+            try:
+                with parent.lock:
+                    prune(parent.family.life.pid, path)
+            except OSError as error:
+                _LOG.debug("prune %s: %s", path, error)  # the parent has ended, and its view with it
 
     def fork(self, spec: Spec, plan: SandboxPlan, output: int) -> WarmChild | None:
         """The plan's process as a fork of a warm parent; None: start it afresh."""

@@ -82,6 +82,12 @@ WORDS: Mapping[str, Words] = {
         next="algo versions",
         status=404,
     ),
+    "version-exists": Words(
+        title="{tag} exists already",
+        body="The version {tag} was published by another push meanwhile; versions are immutable.",
+        next="git push algo with a new tag",
+        status=409,
+    ),
     "lfs-objects-missing": Words(
         title="{path} is a Git LFS pointer",
         body="{path} is a Git LFS pointer of {size}, not the file itself, and this server has no copy of the file.",

@@ -67,6 +67,20 @@ _PROCESSES = {
         next="run the server as root with CAP_SYS_ADMIN, or ask for less: algo serve --isolation auto",
         move=_OPERATOR,
     ),
+    "sandbox-failed": Words(
+        title="the sandbox could not be made",
+        body=f"The sandbox could not be made, at step '{{step}}': {{detail}}. {_STAYS}",
+        next="push again; tell the operator if it happens twice",
+        move=_OPERATOR,
+        status=500,
+    ),
+    "too-many-apps": Words(
+        title="this machine has no user left for another app",
+        body="Each app runs as a user of its own, and all of them are taken.",
+        next="ask the operator for another server",
+        move=_OPERATOR,
+        status=500,
+    ),
     "bad-project-toml": Words(
         title="project.toml cannot be read",
         body="project.toml is not what the project descriptor says: {detail}.",
@@ -86,12 +100,6 @@ _SHIM = {
         title="{file} has no {name}",
         body=f"{{file}} was imported and has no {{name}}; it has {{found}}. {_STAYS}",
         next="define {name} in {file}, and push again",
-        status=422,
-    ),
-    "syntax-error": Words(
-        title="syntax error in {file}",
-        body=f"{{file}} line {{line}}: {{message}}. {_STAYS}",
-        next="python -m py_compile {file}",
         status=422,
     ),
     "import-failed": Words(

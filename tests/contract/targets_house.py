@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from gitserver.errors import Json
@@ -20,7 +21,9 @@ from gitserver.targets.process import ProcessTarget
 
 ROOT = Path(__file__).resolve().parents[2]
 PACK = "test_pack"
-SERVE_PACKAGES = ("flask", "gunicorn", "werkzeug", "jinja2", "markupsafe", "itsdangerous", "click", "blinker", "packaging")
+SERVE_PACKAGES = (
+    "flask", "gunicorn", "werkzeug", "jinja2", "markupsafe", "itsdangerous", "click", "blinker", "packaging",
+)  # fmt: skip
 
 # A web process of ten lines: answers GET / with what a tenant sees from inside, by running PROBE of its environment.
 WEB = """
@@ -36,7 +39,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *arguments):
         pass
 print("listening", flush=True)
-http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("LISTEN", os.environ["PORT"]))), Handler).serve_forever()
+port = int(os.environ.get("LISTEN", os.environ["PORT"]))
+http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 """
 
 # The runtime's side of the contract with the target, and nothing else of it.
@@ -91,7 +95,9 @@ class Store:
         if not root.exists():
             self._compose(root, files, named)
         config: dict[str, Json] = {
-            "layers": [{"diff_id": diff_id, "kind": "layer", "path": "", "size_bytes": 0} for diff_id in named.values()],
+            "layers": [
+                {"diff_id": diff_id, "kind": "layer", "path": "", "size_bytes": 0} for diff_id in named.values()
+            ],
             "processes": [{"type": "web", "command": list(command), "args": [], "default": True, "working-dir": ""}],
             "buildpacks": [{"id": PACK, "version": "1"}],
         }
@@ -179,13 +185,14 @@ def call(address: str) -> str:
 
 
 def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    """Whether it becomes true in time."""
+    """Whether it becomes true in time; what cannot be asked yet (nobody listens, no such file) is not true yet."""
     deadline_at = time.monotonic() + seconds
     while time.monotonic() < deadline_at:
-        if condition():
-            return True
+        with suppress(OSError, ValueError):
+            if condition():
+                return True
         time.sleep(0.02)
-    return condition()
+    return False
 
 
 def end(target: ProcessTarget) -> None:

@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.contract.targets_house import ROOT, Store, call, end, make_settings, within
 
 from gitserver.errors import Problem
 from gitserver.targets.contract import Spec
 from gitserver.targets.process import ProcessTarget
+from tests.contract.targets_house import ROOT, Store, call, end, make_settings, within
 
 LAST_WORDS = "import sys; print('loading'); sys.stdout.flush(); "
 
@@ -49,7 +49,7 @@ def refusal(target: ProcessTarget, spec: Spec) -> Problem:
 
 
 def pid_of(address: str) -> int:
-    return int(call(address).removeprefix("pid "))
+    return int(call(address).strip("'").removeprefix("pid "))
 
 
 # -- ready -----------------------------------------------------------------------------------------------------------
@@ -118,7 +118,8 @@ def test_a_command_that_is_not_there_says_so(target: ProcessTarget, store: Store
 def test_what_a_shim_says_of_its_end_is_the_cause(target: ProcessTarget, store: Store) -> None:
     code = """
 with open(os.environ["ALGO_TERMINATION_LOG"], "w") as file:
-    json.dump({"code": "load-failed", "fields": {"type": "ValueError", "message": "no", "code": "x"}, "log": ["line 1"]}, file)
+    json.dump({"code": "load-failed", "log": ["line 1"],
+               "fields": {"type": "ValueError", "message": "no", "code": "x"}}, file)
 sys.exit(3)
 """
     failure = refusal(target, store.shim(BEFORE=code)).failure
@@ -127,7 +128,9 @@ sys.exit(3)
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("said", ['{"code": "../x", "fields": {}}', '{"code": 1}', "[", '{"code": "a b", "fields": {}}'])
+@pytest.mark.parametrize(
+    "said", ['{"code": "../x", "fields": {}}', '{"code": 1}', "[", '{"code": "a b", "fields": {}}']
+)
 def test_a_report_that_is_none_is_no_cause(target: ProcessTarget, store: Store, said: str) -> None:
     code = f"open(os.environ['ALGO_TERMINATION_LOG'], 'w').write({said!r}); sys.exit(3)"
     assert refusal(target, store.shim(BEFORE=code)).failure.code == "start-crashed"
@@ -244,7 +247,8 @@ def test_the_log_of_an_app_grows_while_its_instance_runs(target: ProcessTarget, 
 
 DAEMON = """
 import subprocess, sys
-code = "import os, time; os.setsid(); os.fork() and os._exit(0); print(os.getpid(), flush=True); os.close(1); time.sleep(600)"
+code = "import os, time; os.setsid(); os.fork() and os._exit(0); print(os.getpid(), flush=True); "
+code += "os.close(1); time.sleep(600)"
 child = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={})
 GRANDCHILD = child.stdout
 """
@@ -381,8 +385,8 @@ def test_the_environment_is_made_from_nothing(target: ProcessTarget, store: Stor
     assert env["ALGO_BIND"] == f"127.0.0.1:{env['PORT']}"
     assert sorted(env) == [
         "ALGO_BIND", "ALGO_INSTANCE", "ALGO_MAX_BODY_BYTES", "ALGO_MODEL_NAME", "ALGO_MODEL_VERSION", "ALGO_OWNER",
-        "ALGO_READY_FILE", "ALGO_TERMINATION_LOG", "ALGO_WORKERS", "HOME", "HOST", "LANG", "LD_LIBRARY_PATH", "MINE", "PATH",
-        "PORT", "PROBE", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "TMPDIR",
+        "ALGO_READY_FILE", "ALGO_TERMINATION_LOG", "ALGO_WORKERS", "HOME", "HOST", "LANG", "LD_LIBRARY_PATH", "MINE",
+        "PATH", "PORT", "PROBE", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "TMPDIR",
     ]  # fmt: skip
 
 

@@ -197,9 +197,3 @@ def test_a_code_only_push_installs_nothing(repo: Repo, server: Server) -> None:
     result = repo.push()
     assert "reused" in result.line_with("Dependencies:")
     assert "0 bytes moved" in result.line_with("Dependencies:")
-
-
-def test_a_quiet_push_prints_no_progress(repo_by: Repo, server: Server) -> None:
-    repo_by.commit(says("one"))
-    assert "----->" not in repo_by.push("main", options=["-q"]).text
-    assert server.answer(repo_by.app, {}) == answer("one")

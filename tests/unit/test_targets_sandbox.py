@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gitserver.targets.lodging import is_reserved, web_process
 from gitserver.errors import Problem
+from gitserver.targets.lodging import is_reserved, web_process
 from gitserver.targets.sandbox import Level, Limits, SandboxPlan, covered, interpreters
 from gitserver.targets.spawn import blocked_at, open_way
 
@@ -89,7 +89,9 @@ def test_the_way_to_a_folder_opens_without_opening_what_lies_beside_it(tmp_path:
     for path in (root, *root.rglob("*")):
         path.chmod(0o700)
     open_way(root, [root / "run" / "instances" / "r1" / "io"])
-    modes = {path.relative_to(tmp_path).as_posix(): oct(path.stat().st_mode & 0o777) for path in (root, *root.rglob("*"))}
+    modes = {
+        path.relative_to(tmp_path).as_posix(): oct(path.stat().st_mode & 0o777) for path in (root, *root.rglob("*"))
+    }
     assert modes == {
         "state": "0o701", "state/git": "0o700", "state/run": "0o701", "state/run/instances": "0o701",
         "state/run/instances/r1": "0o701", "state/run/instances/r1/io": "0o700",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from gitserver.errors import Json, Problem
 from gitserver.ledger.records import BuildKind, Environment, EnvKind, NewBuild
+from gitserver.reserved import is_reserved
 from gitserver.web import schema as s
 from gitserver.web.documents import BUILD, as_list, build_document
 from gitserver.web.routes import Access, Answer, Call, Registry
@@ -16,9 +17,6 @@ MAX_VALUE = 32 * 1024
 MAX_TOTAL = 256 * 1024  # execve(2) takes 128 KiB a string; far below it, a process still starts
 MAX_NAMES = 200
 NAME_PATTERN = "[A-Za-z_][A-Za-z0-9_]{0,99}"
-# The server sets these for the process; a value of the app's would break or unlock its sandbox
-RESERVED_NAMES = frozenset({"PORT", "PATH", "HOME", "TMPDIR", "USER", "SHELL", "PWD"})
-RESERVED_PREFIXES = ("LD_", "CNB_", "ALGO_")
 SCOPE = s.choice(*EnvKind, description="production, or preview: previews never see production's values")
 # Reading the old values and writing the new is one step. Threads of this process are the only writers: the control
 # plane is one process with threads, and the worker never writes configuration.
@@ -104,7 +102,7 @@ def check_name(name: str) -> str:
     """The name of a variable that an app may set."""
     if not s.matches(NAME_PATTERN, name):
         raise Problem("bad-config", name=name[:100], reason="a name has letters, digits and _, and no digit first")
-    if name in RESERVED_NAMES or name.startswith(RESERVED_PREFIXES):
+    if is_reserved(name):
         raise Problem("bad-config", name=name, reason="the server sets it for every process")
     return name
 
