@@ -14,8 +14,8 @@ from gitserver import explain
 from gitserver.errors import Failure, Problem
 from gitserver.ledger.records import Build, BuildState, NewBuild
 from gitserver.ledger.store import Ledger
-from gitserver.serve.wire import tell
 from gitserver.settings import Settings
+from gitserver.wire import tell
 
 _LOOK_S = 0.02  # how soon a follower sees new output: below what a person notices
 _TICK_S = 0.2  # how often it hears that nothing came, and looks at the record itself

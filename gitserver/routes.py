@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gitserver.errors import Problem
-from gitserver.serve.wire import ask
+from gitserver.wire import ask
 
 
 class GatewayRoutes:

@@ -9,6 +9,7 @@ import click
 
 from gitserver.cli import checkout
 from gitserver.cli.client import Refused, Server
+from gitserver.cli.login_file import git_credentials, read_logins
 from gitserver.cli.output import age, items, show_json, show_table, utc_now
 from gitserver.cli.session import app_path, find_login, open_server, parse_app, with_json
 from gitserver.errors import Json, Problem
@@ -21,7 +22,7 @@ def create_command(app: str | None, as_json: bool) -> None:
     """Make an app and point git at it.
 
     APP is a name, or OWNER/APP; without it, the name of this folder. Inside a git repository the remote `algo` is
-    added, and git will ask this command for the password, so that `git push algo main` asks you for nothing.
+    added, and git learns the password by itself, so that `git push algo main` asks you for nothing.
     An app of yours that exists already is connected just the same.
 
     \b
@@ -43,7 +44,7 @@ def create_command(app: str | None, as_json: bool) -> None:
         document, made = server.get(app_path(name)), False
     if is_repository:
         # The address that we reach, which may be a tunnel's, rather than the one that the server calls its own
-        checkout.connect(f"{login.url}/{name}.git", login.url)
+        checkout.connect(f"{login.url}/{name}.git", login.url, git_credentials(read_logins(), login.url))
     if as_json:
         show_json(document)
         return

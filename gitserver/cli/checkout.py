@@ -56,9 +56,10 @@ def is_checkout() -> bool:
     return _git("rev-parse", "--git-dir").returncode == 0
 
 
-def connect(git_url: str, server_url: str) -> None:
-    """Point the remote `algo` at an app and let git ask us for the password.
+def connect(git_url: str, server_url: str, credentials: Path | None) -> None:
+    """Point the remote `algo` at an app and let git find the password by itself.
 
+    credentials  the file of git's own `store` helper; None: git asks `algo credential`
     Raises  Problem('remote-taken') when `algo` points elsewhere, Problem('git-failed')
     """
     known = _git("remote", "get-url", "--push", REMOTE)
@@ -70,7 +71,8 @@ def connect(git_url: str, server_url: str) -> None:
     # The empty value drops the helpers of the user's own configuration for this address, or the system's key store
     # would be asked first and would keep a copy of the token
     _must("config", "--local", "--replace-all", key, "")
-    _must("config", "--local", "--add", key, helper_command())
+    helper = helper_command() if credentials is None else f"store --file {shlex.quote(str(credentials))}"
+    _must("config", "--local", "--add", key, helper)
 
 
 def check_remote(git_url: str) -> None:

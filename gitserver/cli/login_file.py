@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from gitserver.errors import Problem
 
@@ -77,20 +77,44 @@ def parse_url(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
 
+def git_credentials(logins: Logins, url: str) -> Path | None:
+    """The file from which git's own `store` helper answers for a server; None when only the environment has its token.
+
+    Why     git asks its helper twice in every push. Its own is a small C program; ours would start an interpreter
+            each time, and a code-only push is to feel instant
+    """
+    return credentials_path(logins) if url in logins.servers and logins.env_token is None else None
+
+
+def credentials_path(logins: Logins) -> Path:
+    """Beside the login file, as private as it is. Source: git-credential-store(1), STORAGE FORMAT."""
+    return logins.path.with_name("git-credentials")
+
+
 def write_login(logins: Logins, login: Login) -> None:
-    """Remember a login and make it the current one. The file is replaced whole, never seen half-written."""
+    """Remember a login and make it the current one. Both files are replaced whole, never seen half-written."""
     servers = {**logins.servers, login.url: login}
     document = {
         "current": login.url,
         "servers": {url: {"name": one.name, "token": one.token} for url, one in sorted(servers.items())},
     }
+    lines = [_credential_line(one) for _, one in sorted(servers.items())]
     logins.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    pending = logins.path.with_name(f"{logins.path.name}.{os.getpid()}")
+    _replace(credentials_path(logins), "".join(lines))
+    _replace(logins.path, json.dumps(document, indent=2) + "\n")
+
+
+def _credential_line(login: Login) -> str:
+    parts = urlsplit(login.url)
+    return f"{parts.scheme}://{quote(login.name or 'algo', safe='')}:{quote(login.token, safe='')}@{parts.netloc}\n"
+
+
+def _replace(path: Path, text: str) -> None:
+    pending = path.with_name(f"{path.name}.{os.getpid()}")
     descriptor = os.open(pending, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
-        json.dump(document, file, indent=2)
-        file.write("\n")
-    pending.replace(logins.path)
+        file.write(text)
+    pending.replace(path)
 
 
 def _read(path: Path) -> tuple[str | None, dict[str, Login]]:

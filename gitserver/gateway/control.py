@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from gitserver.errors import Problem
 from gitserver.gateway.front import Front
 from gitserver.gateway.reload import Reloader
-from gitserver.serve.wire import Message
+from gitserver.wire import Message
 
 _MAX_DRAIN_S = 3600.0
 

@@ -1,4 +1,4 @@
-"""serve/wire.py's question and answer, for the event loop: one line of JSON each way over a Unix socket."""
+"""wire.py's question and answer, for the event loop: one line of JSON each way over a Unix socket."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gitserver.errors import Json, Problem
 from gitserver.gateway.upstream import connect_unix
-from gitserver.serve.wire import MAX_LINE_BYTES, Message, listen
+from gitserver.wire import MAX_LINE_BYTES, Message, listen
 
 
 async def ask(path: Path, message: Message, *, timeout_s: float) -> Message:

@@ -17,7 +17,7 @@ from flask import Blueprint, Response, request
 from werkzeug.wsgi import get_input_stream
 
 from gitserver import explain
-from gitserver.accounts.auth import parse_authorization
+from gitserver.accounts.auth import client_address, parse_authorization
 from gitserver.errors import Problem
 from gitserver.ledger.records import App, Principal
 from gitserver.push import AppName, parse_app_path
@@ -27,7 +27,6 @@ from gitserver.remote.httpwire import HttpWire
 from gitserver.remote.objects import FLUSH, make_pkt
 from gitserver.remote.refs import create_repository
 from gitserver.remote.session import ReceiveSession
-from gitserver.web.door import client_address
 
 _LOG = logging.getLogger(__name__)
 _RECEIVE, _UPLOAD = "git-receive-pack", "git-upload-pack"
@@ -94,7 +93,7 @@ class _Caller:
         # An own app that does not exist yet looks like an empty one: the push makes it.
         session = ReceiveSession(
             doors=self._doors, principal=self._principal, app_name=self._name,
-            wire=HttpWire(_no_body, None), address=client_address(),
+            wire=HttpWire(_no_body, None), address=client_address(request.headers, request.remote_addr),
         )  # fmt: skip
         body = make_pkt(b"# service=git-receive-pack\n") + FLUSH + session.advertisement()
         return _git(body, f"application/x-{_RECEIVE}-advertisement")
@@ -111,7 +110,11 @@ class _Caller:
     def receive(self) -> Response:
         wire = HttpWire(_body_reader(), _connection())
         session = ReceiveSession(
-            doors=self._doors, principal=self._principal, app_name=self._name, wire=wire, address=client_address()
+            doors=self._doors,
+            principal=self._principal,
+            app_name=self._name,
+            wire=wire,
+            address=client_address(request.headers, request.remote_addr),
         )
 
         def run() -> None:
@@ -147,7 +150,9 @@ class _Caller:
         return app if app is not None and self._doors.accounts.may_read(self._principal, app) else None
 
     def _unauthorized(self, *, is_failure: bool) -> Response:
-        wait_s = self._doors.accounts.note_failure(client_address()) if is_failure else 0
+        wait_s = (
+            self._doors.accounts.note_failure(client_address(request.headers, request.remote_addr)) if is_failure else 0
+        )
         if wait_s:
             code = Problem("too-many-logins", wait_s=wait_s)
             response = _text(429, explain.sentence(code.failure) + "\n")

@@ -10,7 +10,7 @@ from types import FrameType
 from gitserver.errors import Json
 from gitserver.ledger.records import EnvKind
 from gitserver.serve.component import begin
-from gitserver.serve.wire import Answerer, Message
+from gitserver.wire import Answerer, Message
 from gitserver.wiring import make_world
 from gitserver.worker import Worker
 from gitserver.world import World

@@ -17,7 +17,7 @@ from http import HTTPStatus
 from flask import Response, request
 
 from gitserver import explain
-from gitserver.accounts.auth import parse_authorization
+from gitserver.accounts.auth import client_address, parse_authorization
 from gitserver.errors import Failure, Json, Problem
 from gitserver.ledger.records import App, Build
 from gitserver.push import AppName
@@ -39,7 +39,7 @@ def view_of(route: Route, services: Services) -> Callable[..., Response]:
         app = _find_app(route, services, caller, path_args, build)
         call = Call(
             services=services,
-            address=client_address(),
+            address=client_address(request.headers, request.remote_addr),
             request_id=request_id(),
             args=path_args,
             query=read_query(request.args.to_dict(flat=False), route.query),
@@ -66,7 +66,7 @@ def sign_in(services: Services) -> Caller:
         raise Problem("login-needed", url=services.settings.url)
     token = services.accounts.find_good_token(text)
     if token is None:
-        wait_s = services.accounts.note_failure(client_address())
+        wait_s = services.accounts.note_failure(client_address(request.headers, request.remote_addr))
         if wait_s:
             raise Problem("too-many-logins", wait_s=wait_s)
         raise Problem("bad-token", url=services.settings.url)
@@ -115,12 +115,6 @@ def _read_body(route: Route) -> dict[str, Json]:
     check(body, route.takes, "body")
     assert isinstance(body, dict)
     return body
-
-
-def client_address() -> str:
-    """Where the call came from: the last hop that the gateway saw. Nobody else can reach our Unix socket."""
-    forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-    return forwarded[:64] or request.remote_addr or "local"
 
 
 def request_id() -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 
 from gitserver.errors import Json, Problem
-from gitserver.serve.wire import ask, tell
 from gitserver.settings import Settings
+from gitserver.wire import ask, tell
 
 _PATIENCE_S = 5.0
 _PING_S = 1.0

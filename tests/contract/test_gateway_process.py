@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gitserver.ledger.store import Ledger
-from gitserver.serve.wire import ask
+from gitserver.wire import ask
 from gitserver.settings import Address, save_settings
 from tests.gateway_house import make_settings, read_reply
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gitserver.serve.wire import Message
+from gitserver.wire import Message
 from tests.gateway_house import (
     ALICE,
     BEARER,

@@ -152,7 +152,8 @@ def test_sec_18_someone_elses_app_looks_like_one_that_does_not_exist(
         repo = Repo(tmp_path / f"as-alice-{app}", alice, app, transport=transport, owner="bob")
         repo.commit({"predict.py": "def predict(x=0):\n    return 'stolen'\n"})
         result = repo.push("main", options=["-f"], check=False)
-        said.append(result.text.replace(app, "APP"))
+        lines = [line for line in result.text.splitlines() if not line.startswith("Warning: Permanently added")]
+        said.append("\n".join(lines).replace(app, "APP"))
     assert said[0] == said[1]
     assert len(said[0].strip()) > 20
     assert owned.remote_refs()["refs/heads/main"] == first

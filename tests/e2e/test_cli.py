@@ -97,7 +97,7 @@ def test_tokens_are_made_used_and_revoked(alice: User, server: Server) -> None:
     made = alice.algo_json("tokens", "create", "--label", "ci")
     token = made["token"]
     assert server.request("GET", "/api/v1/apps", token=token).status_code == 200
-    alice.algo("tokens", "revoke", made["id"])
+    alice.algo("tokens", "revoke", made["details"]["id"])
     eventually(
         lambda: server.request("GET", "/api/v1/apps", token=token).status_code == 401, within_s=5, what="it is refused"
     )

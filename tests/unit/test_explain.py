@@ -46,7 +46,7 @@ def test_no_code_has_two_entries() -> None:
 def test_an_entry_has_a_short_title_and_says_what_to_do(code: str) -> None:
     words = WORDS[code]
     assert len(words.title) <= 90
-    assert words.body.strip().endswith((".", "}", ":"))
+    assert words.body.strip().endswith((".", "}", ":", ")", "?"))
     assert words.next.strip()
 
 

@@ -58,7 +58,7 @@ def test_sec_51_a_layer_cannot_name_a_folder_of_the_machine(tmp_path: Path) -> N
     [
         ("PORT", True), ("HOST", True), ("HOME", True), ("TMPDIR", True), ("LD_PRELOAD", True), ("PYTHONHOME", True),
         ("ALGO_BIND", True), ("ALGO_READY_FILE", True), ("ALGO_INSTANCE", True), ("ALGO_SERVE", True),
-        ("ALGO_WORKERS", False), ("ALGO_DEBUG", False), ("PATH", False), ("DATABASE_URL", False), ("PORTAL", False),
+        ("ALGO_WORKERS", False), ("ALGO_DEBUG", False), ("PATH", True), ("DATABASE_URL", False), ("PORTAL", False),
     ],
 )  # fmt: skip
 def test_a_configuration_says_how_the_app_works_and_not_where(name: str, reserved: bool) -> None:
