@@ -53,7 +53,10 @@ class Runner(Protocol):
     """Runs one child without rights to the server's state, with limits, and passes its output on line by line."""
 
     def __call__(self, child: Child, log: Callable[[str], None]) -> int:
-        """Exit status (128 + signal when killed). Raises BuildFailed('build-timeout' | 'cancelled' | 'build-memory')."""
+        """Exit status (128 + signal when killed).
+
+        Raises  BuildFailed('build-timeout' | 'cancelled' | 'build-memory')
+        """
         ...
 
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 
 from buildpacks.words import WORDS as KITCHEN
 from gitserver.errors import Failure, Json, Move
-from gitserver.words import WORDS, Words
+from gitserver.words import WORDS
+from gitserver.words.entry import Words
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]|\t")
 _MAX_FIELD = 600

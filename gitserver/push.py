@@ -21,8 +21,9 @@ MAX_NAME = 40
 _NAME = re.compile(r"[a-z0-9](?:-?[a-z0-9])*")
 _APP_PATH = re.compile(r"/?(?P<owner>[^/]+)/(?P<app>[^/]+?)(?:\.git)?/?")
 _OID = re.compile(r"[0-9a-f]{40}")
-# git-check-ref-format(1): no control bytes, no space ~ ^ : ? * [ \, no '..', '@{', '//'
-_BAD_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
+# git-check-ref-format(1): no control bytes, no space ~ ^ : ? * [ \, no '..', '@{', '//'. Beyond git's rules: nothing
+# that a shell reads, for a branch's name is pasted into terminals as part of commands and addresses.
+_BAD_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\;$()`&|<>'\"]|\.\.|@\{|//")
 MAGIC_WORDS = frozenset({"redeploy", "rollback", "deploy"})
 RESERVED_OWNERS = frozenset({"api", "ui", "v1", "v2", "healthz", "readyz", "metrics", "static", "favicon.ico", "info"})
 

@@ -50,6 +50,7 @@ class World:
         self.started_at: dict[int, float] = {}  # build id -> monotonic seconds, for "is serving (0.6 s)"
         self._on_demand: dict[str, str] = {}  # instance -> address
         self._lock = threading.Lock()
+        self._swept_to = 0  # builds below it are final and swept
         self._waking: dict[str, threading.Lock] = {}
 
     # -- doors -------------------------------------------------------------------------------------------------
@@ -218,7 +219,18 @@ class World:
         if calls is not None:
             self._sweep_on_demand(calls)
             self.sweep_previews(calls)
+        self._sweep_quarantines()
         self.source.sweep()
+
+    def _sweep_quarantines(self) -> None:
+        """Objects of builds that ended without a worker: superseded or cancelled while they waited."""
+        live = [build.id for build in (*self.ledger.queued(), *self.ledger.running())]
+        ended = self.ledger.ended_since(self._swept_to)
+        for build in ended:
+            if build.quarantine is not None and build.started_at is None:
+                self.source.drop(build.app_id, build.quarantine)
+        newest = max((build.id for build in ended), default=self._swept_to - 1) + 1
+        self._swept_to = min([*live, newest])
 
     def _sweep_on_demand(self, calls: Mapping[str, float]) -> None:
         with self._lock:

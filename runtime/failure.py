@@ -32,6 +32,8 @@ def user_frames(exc: BaseException, app_dir: Path) -> list[traceback.FrameSummar
     """The frames of exc that lie in the user's tree, outermost first, file names relative to it."""
     found = []
     for frame in traceback.extract_tb(exc.__traceback__):
+        if frame.filename.startswith("<"):  # <frozen importlib>, <string>: not a file, though it would resolve below us
+            continue
         try:
             relative = Path(frame.filename).resolve().relative_to(app_dir)
         except ValueError:
@@ -43,9 +45,9 @@ def user_frames(exc: BaseException, app_dir: Path) -> list[traceback.FrameSummar
 
 
 def render_trace(exc: BaseException, app_dir: Path) -> tuple[str, ...]:
-    """The user's own frames and the exception, as Python prints them; without a frame of the user the last two."""
-    frames = user_frames(exc, app_dir) or list(traceback.extract_tb(exc.__traceback__))[-2:]
-    lines = ["Traceback (your own lines):"]
+    """The user's own frames and the exception, as Python prints them. Frames of others hold paths of the server."""
+    frames = user_frames(exc, app_dir)
+    lines = ["Traceback (your own lines):"] if frames else []
     lines += [line for text in traceback.format_list(frames) for line in text.rstrip("\n").split("\n")]
     lines += [line for text in traceback.format_exception_only(exc) for line in text.rstrip("\n").split("\n")]
     return tuple(lines[-MAX_LOG_LINES:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import time
 import warnings
@@ -39,6 +40,10 @@ class Loaded:
     predict_ms: float | None
     sample: str | None
     warning: str | None
+
+
+# scikit-learn 1.4.2 release notes: "This release only includes support for numpy 2." Its metadata allows 2 before that.
+FIRST_WITH_NUMPY_2 = (1, 4, 2)
 
 
 def load_model(settings: RunSettings) -> Loaded:
@@ -161,9 +166,16 @@ def _sklearn_failure(code: str, exc: BaseException, serve: ServeDoc, app_dir: Pa
         "model_file": serve.model_file,
         "written_by": serve.written_by,
         "loaded_with": loaded_with,
-        "requirement": (serve.written_by or "").replace(" ", "=="),
+        "requirement": _requirement(serve.written_by or ""),
     }
     return BootFailed("sklearn-skew" if skewed else code, log=render_trace(exc, app_dir), **fields)
+
+
+def _requirement(written_by: str) -> str:
+    """`scikit-learn 1.2.2` -> the line that installs what wrote the model, with the numpy that it was made for."""
+    numbers = tuple(int(part) for part in re.findall(r"\d+", written_by)[:3])
+    pin = written_by.replace(" ", "==")
+    return f"{pin} (and a second one: numpy<2)" if numbers < FIRST_WITH_NUMPY_2 else pin
 
 
 def _warm_up_with_zeros(

@@ -20,8 +20,8 @@ from gitserver.accounts.tokens import NewToken, make_token
 from gitserver.gateway.main import Gateway
 from gitserver.ledger.records import App, Environment, EnvKind, Principal, Release, Snapshot, Token, Version
 from gitserver.push import AppName
-from gitserver.wire import Answerer, Message, ask
 from gitserver.settings import Address, Settings
+from gitserver.wire import Answerer, Message, ask
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ALICE = make_token(b"a" * 40)

@@ -11,7 +11,7 @@ import base64
 import binascii
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -121,7 +121,7 @@ def _basic_password(encoded: str) -> str | None:
     return password if separator and password else None
 
 
-def client_address(headers: Mapping[str, str], remote_address: str | None) -> str:
+def client_address(forwarded_for: str, remote_address: str | None) -> str:
     """Where a call came from: the last hop that the gateway saw. Nobody else can reach the control plane's socket."""
-    forwarded = headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    forwarded = forwarded_for.rpartition(",")[2].strip()
     return forwarded[:64] or remote_address or "local"

@@ -93,7 +93,7 @@ class _Caller:
         # An own app that does not exist yet looks like an empty one: the push makes it.
         session = ReceiveSession(
             doors=self._doors, principal=self._principal, app_name=self._name,
-            wire=HttpWire(_no_body, None), address=client_address(request.headers, request.remote_addr),
+            wire=HttpWire(_no_body, None), address=client_address(request.headers.get("X-Forwarded-For", ""), request.remote_addr),
         )  # fmt: skip
         body = make_pkt(b"# service=git-receive-pack\n") + FLUSH + session.advertisement()
         return _git(body, f"application/x-{_RECEIVE}-advertisement")
@@ -114,7 +114,7 @@ class _Caller:
             principal=self._principal,
             app_name=self._name,
             wire=wire,
-            address=client_address(request.headers, request.remote_addr),
+            address=client_address(request.headers.get("X-Forwarded-For", ""), request.remote_addr),
         )
 
         def run() -> None:
@@ -151,7 +151,11 @@ class _Caller:
 
     def _unauthorized(self, *, is_failure: bool) -> Response:
         wait_s = (
-            self._doors.accounts.note_failure(client_address(request.headers, request.remote_addr)) if is_failure else 0
+            self._doors.accounts.note_failure(
+                client_address(request.headers.get("X-Forwarded-For", ""), request.remote_addr)
+            )
+            if is_failure
+            else 0
         )
         if wait_s:
             code = Problem("too-many-logins", wait_s=wait_s)

@@ -4,8 +4,8 @@ Who says what in the environment, later ones win:
   1. the platform's ground: PATH, LANG, and that Python neither writes bytecode nor holds lines back
   2. the app's configuration, without what is_reserved() names
   3. the image's layers, by the rules of the buildpack specification (prepend, default, override)
-  4. the app's configuration once more, except search paths: the owner has the last word, but a PATH of theirs comes
-     after the layers' and cannot hide the app's own interpreter
+  4. the app's configuration once more, except search paths: the owner has the last word, but a PYTHONPATH of
+     theirs comes after the layers' and cannot hide the runtime
   5. the platform's own: where to listen, whom to tell, which folders are the instance's
 """
 

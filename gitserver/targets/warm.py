@@ -23,6 +23,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -267,7 +268,8 @@ class WarmParents:
         parent.family.terminate()
         parent.family.wait(2.0)
         self._bury(parent.folder, parent.family)
-        parent.child.wait(5)
+        with suppress(subprocess.TimeoutExpired):  # the kernel is slow to let go of it; nobody needs to wait
+            parent.child.wait(5)
 
     def _clear(self, folder: Folder) -> None:
         """A parent of a worker before us: its socket died with that worker's knowledge of it."""

@@ -39,7 +39,7 @@ def view_of(route: Route, services: Services) -> Callable[..., Response]:
         app = _find_app(route, services, caller, path_args, build)
         call = Call(
             services=services,
-            address=client_address(request.headers, request.remote_addr),
+            address=client_address(request.headers.get("X-Forwarded-For", ""), request.remote_addr),
             request_id=request_id(),
             args=path_args,
             query=read_query(request.args.to_dict(flat=False), route.query),
@@ -66,7 +66,9 @@ def sign_in(services: Services) -> Caller:
         raise Problem("login-needed", url=services.settings.url)
     token = services.accounts.find_good_token(text)
     if token is None:
-        wait_s = services.accounts.note_failure(client_address(request.headers, request.remote_addr))
+        wait_s = services.accounts.note_failure(
+            client_address(request.headers.get("X-Forwarded-For", ""), request.remote_addr)
+        )
         if wait_s:
             raise Problem("too-many-logins", wait_s=wait_s)
         raise Problem("bad-token", url=services.settings.url)

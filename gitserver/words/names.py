@@ -20,7 +20,8 @@ WORDS: Mapping[str, Words] = {
     ),
     "bad-ref": Words(
         title="ref name refused",
-        body="'{found}' cannot be pushed: only branches and tags with plain names, none beginning with '-'.",
+        body="'{found}' cannot be pushed: only branches and tags with plain names, "
+        "none beginning with '-' or holding what a shell reads.",
         next="git push algo HEAD:main",
     ),
 }

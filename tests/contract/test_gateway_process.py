@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from gitserver.ledger.store import Ledger
-from gitserver.wire import ask
 from gitserver.settings import Address, save_settings
+from gitserver.wire import ask
 from tests.gateway_house import make_settings, read_reply
 
 

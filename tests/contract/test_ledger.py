@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+
 from gitserver.errors import Failure, Problem
 from gitserver.ledger.engine import open_engine
 from gitserver.ledger.records import App, Build, BuildKind, BuildState, Environment, EnvKind, NewBuild, Release

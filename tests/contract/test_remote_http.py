@@ -255,22 +255,21 @@ def test_b6_a_commit_that_was_never_built_is_not_redeployed(site: Site, repo: Pa
 
 @pytest.mark.parametrize(
     "name",
-    ["refs/heads/-h", "refs/heads/--upload-pack=x", "refs/heads/x/-y", "refs/heads/" + "a" * 300, "refs/heads/HEAD"],
-)
-def test_sec_03_refs_that_could_be_options_are_refused(site: Site, repo: Path, name: str) -> None:
+    ["refs/heads/-h", "refs/heads/--upload-pack=x", "refs/heads/x/-y", "refs/heads/" + "a" * 300, "refs/heads/HEAD",
+     "refs/heads/a;b", "refs/heads/$(touch", "refs/heads/`x`"],
+)  # fmt: skip
+def test_sec_03_refs_that_could_be_options_or_commands_are_refused(site: Site, repo: Path, name: str) -> None:
     done = push(repo, site.url(), f"main:{name}")
     assert done.returncode != 0
     assert site.house.ledger.find_app(AppName(owner="alice", app="iris")) is None
 
 
-@pytest.mark.parametrize("name", ["a;b", "$(touch canary)", "`touch canary`", "größe"])
-def test_sec_02_a_branch_that_looks_like_a_shell_line_is_only_a_name(site: Site, repo: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["größe", "a+b", "a#1"])
+def test_a_branch_with_odd_letters_keeps_its_name(site: Site, repo: Path, name: str) -> None:
     push(repo, site.url(), "main")
-    ref = name.replace(" ", "_")
-    done = push(repo, site.url(), f"main:refs/heads/{ref}")
+    done = push(repo, site.url(), f"main:refs/heads/{name}")
     assert done.returncode == 0, done.stderr
-    assert site.house.desk.orders[-1].branch == ref
-    assert not list(repo.rglob("canary"))
+    assert site.house.desk.orders[-1].branch == name
 
 
 def test_b1_branches_that_meet_in_an_address_are_refused(site: Site, repo: Path) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
 from buildpacks.order import BuildFailed
 from gitserver.errors import Problem
 from gitserver.ledger.records import BuildKind, BuildState, EnvKind
@@ -177,9 +178,7 @@ def test_deleting_a_branch_ends_its_preview(corridor: Corridor) -> None:
     commit = corridor.commit("one")
     (made,) = corridor.carry_out(corridor.order(commit, **preview(corridor, commit)))
     assert corridor.target.instances() == (f"b{made.id}",)
-    corridor.carry_out(
-        corridor.order(commit, **preview(corridor, commit), kind=BuildKind.DELETE, new=ZERO_OID)  # type: ignore[arg-type]
-    )
+    corridor.carry_out(corridor.order(commit, **preview(corridor, commit), kind=BuildKind.DELETE, new=ZERO_OID))
     corridor.close()
     assert corridor.target.instances() == ()
     assert corridor.ref("refs/heads/x") == ZERO_OID

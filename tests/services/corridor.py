@@ -17,8 +17,17 @@ from pathlib import Path
 from buildpacks.order import BuildFailed, Child
 from gitserver.errors import Json, Problem
 from gitserver.job import Job
-from gitserver.ledger.records import App, Build, BuildKind, BuildState, ConfigVersion, Environment, EnvKind, Image
-from gitserver.ledger.records import NewBuild
+from gitserver.ledger.records import (
+    App,
+    Build,
+    BuildKind,
+    BuildState,
+    ConfigVersion,
+    Environment,
+    EnvKind,
+    Image,
+    NewBuild,
+)
 from gitserver.ledger.store import Ledger
 from gitserver.push import ZERO_OID, AppName
 from gitserver.remote.refs import create_repository, list_refs

@@ -28,7 +28,9 @@ def test_sec_54_the_file_is_readable_by_its_owner_alone_and_the_last_login_is_me
         os.umask(old)
     path = tmp_path / ".config/algo/login.json"
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
-    assert [entry.name for entry in path.parent.iterdir()] == ["login.json"]
+    files = sorted(path.parent.iterdir())
+    assert [file.name for file in files] == ["git-credentials", "login.json"]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     logins = read_logins(environ)
     assert logins.find() == Login(url=TWO, token="t2", name="bob")
     assert logins.find(ONE) == Login(url=ONE, token="t1", name="alice")

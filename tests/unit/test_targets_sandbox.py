@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gitserver.errors import Problem
-from gitserver.targets.lodging import is_reserved, web_process
+from gitserver.reserved import is_reserved
+from gitserver.targets.lodging import web_process
 from gitserver.targets.sandbox import Level, Limits, SandboxPlan, covered, interpreters
 from gitserver.targets.spawn import blocked_at, open_way
 

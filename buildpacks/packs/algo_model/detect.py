@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 
 from buildpacks.model.file import ModelFile
@@ -16,6 +17,8 @@ from buildpacks.packs.cnb import NOT_MINE, PASS, Context, NotMine, PackFailed
 from buildpacks.packs.procfile import read_procfile
 
 EXAMPLES = ("example.json", "sample.json", "input_example.json")
+# scikit-learn 1.4.2 release notes: "This release only includes support for numpy 2." Older metadata does not say so.
+FIRST_WITH_NUMPY_2 = (1, 4, 2)
 # What the shim itself needs. Loose: a user who names these decides their versions.
 SHIM_PACKAGES = ("flask>=2.2", "gunicorn>=22")
 
@@ -96,6 +99,10 @@ def _write_plan(
         file.write(render_toml(plan))
 
 
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
 def _packages(models: Sequence[ModelFile]) -> list[dict[str, str]]:
     """What Python packages serving takes: {"spec", "why", "written_by"}; each gives way to a user who names it."""
     packages = [{"spec": spec, "why": "", "written_by": ""} for spec in SHIM_PACKAGES]
@@ -105,6 +112,8 @@ def _packages(models: Sequence[ModelFile]) -> list[dict[str, str]]:
         spec = f"scikit-learn=={model.version}" if model.version else "scikit-learn"
         why = f"{model.path} was written by it" if model.version else f"{model.path} needs it"
         packages.append({"spec": spec, "why": why, "written_by": model.version})
+        if model.version and _numbers(model.version) < FIRST_WITH_NUMPY_2:
+            packages.append({"spec": "numpy<2", "why": f"{spec} was made for it", "written_by": ""})
         if model.kind == "skops":
             packages.append(
                 {"spec": f"skops>={model.detail['skops']}", "why": f"{model.path} needs it", "written_by": ""}

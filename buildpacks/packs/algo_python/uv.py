@@ -12,6 +12,7 @@ from buildpacks.packs.cnb import PackFailed
 
 _NOT_FOUND = re.compile(r"Because (\S+) was not found in the (?:package registry|provided package locations)")
 _NO_VERSION = re.compile(r"(?:there (?:is|are) no versions? of|only) ([A-Za-z0-9._-]+)((?:[=<>!~]=?=?)\S+)?")
+_PLACE = re.compile(r"^error: (.+): ([^:\n]+):(\d+):\d+$", re.MULTILINE)
 _PARSE = re.compile(r"Couldn't parse requirement in `([^`]+)` at position (\d+)\s*\n\s*cause: (.+)")
 _NETWORK = re.compile(r"Failed to fetch|error sending request|dns error|[Cc]onnection refused|operation timed out")
 _URL = re.compile(r"https?://[^\s`)]+")
@@ -86,6 +87,9 @@ def explain_uv(stderr: str, *, cwd: str, manager: Manager, python: str, wheels_o
     parse = _PARSE.search(stderr)
     if parse is not None:
         return _syntax(parse, cwd, manager)
+    place = _PLACE.search(stderr)
+    if place is not None:
+        return _syntax_at(place[2], int(place[3]), place[1], cwd, manager)
     missing = _NOT_FOUND.search(text)
     if missing is not None:
         return PackFailed("requirement-missing", name=missing[1], **_where(manager, missing[1]))
@@ -136,11 +140,15 @@ def _unsatisfiable(text: str, manager: Manager) -> PackFailed:
 
 def _syntax(parse: re.Match[str], cwd: str, manager: Manager) -> PackFailed:
     file = os.path.relpath(os.path.join(cwd, parse[1]), cwd)
-    data = manager.files.get(file, b"")
-    number = data[: int(parse[2])].count(b"\n") + 1
-    lines = data.decode("utf-8", "replace").splitlines()
+    number = manager.files.get(file, b"")[: int(parse[2])].count(b"\n") + 1
+    return _syntax_at(parse[1], number, parse[3], cwd, manager)
+
+
+def _syntax_at(path: str, number: int, message: str, cwd: str, manager: Manager) -> PackFailed:
+    file = os.path.relpath(os.path.join(cwd, path), cwd)
+    lines = manager.files.get(file, b"").decode("utf-8", "replace").splitlines()
     shown = lines[number - 1].strip()[:200] if number <= len(lines) else ""
-    return PackFailed("requirements-syntax", file=file, line=number, text=shown, message=parse[3].strip()[:300])
+    return PackFailed("requirements-syntax", file=file, line=number, text=shown, message=message.strip()[:300])
 
 
 def _where(manager: Manager, name: str) -> dict[str, object]:
