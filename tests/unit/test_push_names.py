@@ -42,7 +42,8 @@ def test_sec_06_a_path_that_is_not_owner_and_app_is_refused(path: str) -> None:
     [
         "refs/heads/-h", "refs/heads/--upload-pack=x", "refs/heads/HEAD", "refs/heads/a..b", "refs/heads/a.lock",
         "refs/heads/a@{1}", "refs/heads/a b", "refs/heads/\x07", "refs/heads/", "refs/heads//a", "refs/heads/.a",
-        "refs/notes/x", "HEAD", "main", "refs/heads/" + "a" * 300, "refs/heads/x/-y", "refs/heads/a:b", "refs/heads/a;b",
+        "refs/notes/x", "HEAD", "main", "refs/heads/" + "a" * 300, "refs/heads/x/-y", "refs/heads/a:b",
+        "refs/heads/a;b",
         "refs/heads/$(x)", "refs/heads/`x`", "refs/heads/a|b", "refs/heads/a'b", 'refs/tags/a"b', "refs/heads/a&b",
     ],
 )  # fmt: skip
