@@ -93,7 +93,7 @@ class _Caller:
         # An own app that does not exist yet looks like an empty one: the push makes it.
         session = ReceiveSession(
             doors=self._doors, principal=self._principal, app_name=self._name,
-            wire=HttpWire(_no_body, None), address=client_address(request.headers.get("X-Forwarded-For", ""), request.remote_addr),
+            wire=HttpWire(_no_body, None), address=_origin(),
         )  # fmt: skip
         body = make_pkt(b"# service=git-receive-pack\n") + FLUSH + session.advertisement()
         return _git(body, f"application/x-{_RECEIVE}-advertisement")
@@ -114,7 +114,7 @@ class _Caller:
             principal=self._principal,
             app_name=self._name,
             wire=wire,
-            address=client_address(request.headers.get("X-Forwarded-For", ""), request.remote_addr),
+            address=_origin(),
         )
 
         def run() -> None:
@@ -150,13 +150,7 @@ class _Caller:
         return app if app is not None and self._doors.accounts.may_read(self._principal, app) else None
 
     def _unauthorized(self, *, is_failure: bool) -> Response:
-        wait_s = (
-            self._doors.accounts.note_failure(
-                client_address(request.headers.get("X-Forwarded-For", ""), request.remote_addr)
-            )
-            if is_failure
-            else 0
-        )
+        wait_s = self._doors.accounts.note_failure(_origin()) if is_failure else 0
         if wait_s:
             code = Problem("too-many-logins", wait_s=wait_s)
             response = _text(429, explain.sentence(code.failure) + "\n")
@@ -197,3 +191,7 @@ def _git(body: bytes, content_type: str) -> Response:
 
 def _text(status: int, text: str) -> Response:
     return Response(text, status=status, content_type="text/plain; charset=utf-8", headers=_HEADERS)
+
+
+def _origin() -> str:
+    return client_address(request.headers.get("X-Forwarded-For", ""), request.remote_addr)

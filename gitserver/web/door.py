@@ -39,7 +39,7 @@ def view_of(route: Route, services: Services) -> Callable[..., Response]:
         app = _find_app(route, services, caller, path_args, build)
         call = Call(
             services=services,
-            address=client_address(request.headers.get("X-Forwarded-For", ""), request.remote_addr),
+            address=_origin(),
             request_id=request_id(),
             args=path_args,
             query=read_query(request.args.to_dict(flat=False), route.query),
@@ -66,9 +66,7 @@ def sign_in(services: Services) -> Caller:
         raise Problem("login-needed", url=services.settings.url)
     token = services.accounts.find_good_token(text)
     if token is None:
-        wait_s = services.accounts.note_failure(
-            client_address(request.headers.get("X-Forwarded-For", ""), request.remote_addr)
-        )
+        wait_s = services.accounts.note_failure(_origin())
         if wait_s:
             raise Problem("too-many-logins", wait_s=wait_s)
         raise Problem("bad-token", url=services.settings.url)
@@ -150,3 +148,7 @@ def as_crash(error: Exception) -> Response:
     """An error of ours: the log has it, the caller gets the number to ask for and nothing of our inside."""
     _logger.error("request %s failed", request_id(), exc_info=error)
     return as_error(Failure(code="server-error", fields={"request": request_id()}))
+
+
+def _origin() -> str:
+    return client_address(request.headers.get("X-Forwarded-For", ""), request.remote_addr)
