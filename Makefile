@@ -11,7 +11,7 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: setup demo test check lint types imports unit bench lock clean
+.PHONY: setup demo test check lint types imports unit golden bench lock clean
 
 setup: $(STAMP)
 
@@ -50,6 +50,11 @@ imports: $(STAMP)
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -q tests/unit tests/golden
+
+# After a change of words or of the API that is meant: write what they are now, then read the diff.
+golden: $(STAMP)
+	$(BIN)/python -m pytest -q tests/golden --update-golden
+	git diff --stat tests/golden
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/push.py

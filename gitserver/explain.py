@@ -47,6 +47,11 @@ def words(failure: Failure) -> Words:
     return _WORDS.get(failure.code, _UNKNOWN)
 
 
+def known_codes() -> frozenset[str]:
+    """Every code that has words."""
+    return frozenset(_WORDS)
+
+
 def is_known(code: str) -> bool:
     """Whether a code has words of its own (tests hold that every raised one has)."""
     return code in _WORDS

@@ -37,6 +37,7 @@ from gitserver.source import GitSource
 from gitserver.targets.contract import Running, Spec, Target
 
 _LOG = logging.getLogger("algo.world")
+_RESTORE_S = 15.0
 
 
 class World:
@@ -150,7 +151,8 @@ class World:
     def restore(self) -> None:
         """After a start: every environment serves its last good release again, in parallel; strays end.
 
-        A release that does not come up again is said in the server's log and kept trying by the target.
+        Waits for them, but not for ever: one that takes long, or does not come up again, goes on in the background
+        (the target keeps trying, and the server's log says why), and pushes are taken meanwhile.
         """
         wanted: dict[str, tuple[App, Release]] = {}
         for environment in self.ledger.all_environments():
@@ -164,13 +166,14 @@ class World:
             if instance not in wanted and instance not in unfinished:
                 self.target.stop(instance, grace_s=5)
         threads = [
-            threading.Thread(target=self._restore_one, args=pair, name=f"restore-{pair[1].instance}")
+            threading.Thread(target=self._restore_one, args=pair, name=f"restore-{pair[1].instance}", daemon=True)
             for pair in wanted.values()
         ]
         for thread in threads:
             thread.start()
+        deadline_at = time.monotonic() + _RESTORE_S
         for thread in threads:
-            thread.join(self.settings.ready_timeout_s + 10)
+            thread.join(max(0.0, deadline_at - time.monotonic()))
 
     def _restore_one(self, app: App, release: Release) -> None:
         spec = self._spec_of(app, release)

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from tests.services.client import Repo, User
     from tests.services.server import Server
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make golden` writes the golden files anew; nothing else uses it."""
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden/files anew")
+
+
 FAST = {"ready_timeout_s": "60", "preview_limit": "20"}  # a busy machine imports scikit-learn in 10 s
 
 

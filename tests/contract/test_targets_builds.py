@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,8 +23,11 @@ PYTHON = os.path.realpath(sys.executable)
 
 
 @pytest.fixture(scope="module")
-def isolation(tmp_path_factory: pytest.TempPathFactory) -> Isolation:
-    return probe_isolation(tmp_path_factory.mktemp("probe"), required="auto")
+def isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Isolation]:
+    found = probe_isolation(tmp_path_factory.mktemp("probe"), required="auto")
+    yield found
+    if found.cgroups is not None:
+        found.cgroups.remove()
 
 
 class Kitchen:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +52,14 @@ def target(store: Store) -> Iterator[ProcessTarget]:
     made = ProcessTarget(store.settings, warm=False)
     yield made
     end(made)
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A folder that every user can get to: pytest's own are closed."""
+    with tempfile.TemporaryDirectory(prefix="algo-test-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 def look(target: ProcessTarget, store: Store, probe: str, *, instance: str = "r1", app_id: int = 1) -> Any:
@@ -206,6 +215,8 @@ def test_the_level_is_found_and_told(tmp_path: Path) -> None:
     found = probe_isolation(tmp_path, required="auto")
     assert found.level >= Level.USER
     assert found.mechanisms["user"] == "yes"
+    if found.cgroups is not None:
+        found.cgroups.remove()
 
 
 # A server on an unprivileged account, or one whose container lacks rights: the same target, its level and its attempts.
@@ -293,8 +304,8 @@ def test_a_server_without_any_right_isolates_files_by_landlock_and_limits_memory
     sys.version_info[:2] != (3, 11) or not Path("/usr/bin/python3.11").exists(),
     reason="install python3.11 of the distribution: this level needs an interpreter that all users reach",
 )
-def test_a_root_server_without_mount_namespaces_still_gives_each_app_a_user(tmp_path: Path) -> None:
-    state, python = reachable(tmp_path), "/usr/bin/python3.11"
+def test_a_root_server_without_mount_namespaces_still_gives_each_app_a_user(reachable: Path) -> None:
+    state, python = reachable / "state", "/usr/bin/python3.11"
     probe = (
         f"[attempt(lambda: open(p).read()) for p in ({str(state / 'ledger.sqlite')!r}, '/etc/shadow')]"
         " + status('CapEff', 'CapBnd', 'NoNewPrivs') + status('Uid')[0].split()[:1]"
@@ -328,16 +339,6 @@ def test_a_root_server_that_cannot_isolate_refuses_to_start(tmp_path: Path) -> N
     assert found["code"] == "isolation-missing"
     assert (found["fields"]["required"], found["fields"]["found"]) == ("user", "none")
     assert "Operation not permitted" in found["fields"]["why"]
-
-
-def reachable(tmp_path: Path) -> Path:
-    """A state folder that every user can get to: pytest's own folders are closed."""
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix="algo-test-", dir="/tmp"))
-    folder.chmod(0o755)
-    (tmp_path / "link").symlink_to(folder)
-    return folder / "state"
 
 
 def outcome(server: subprocess.Popen[bytes]) -> dict[str, Any]:

@@ -391,7 +391,7 @@ def test_the_environment_is_made_from_nothing(target: ProcessTarget, store: Stor
 
 
 def test_a_search_path_of_the_owner_comes_after_the_layers(target: ProcessTarget, store: Store) -> None:
-    spec = store.web(PROBE="os.environ['PATH']", PATH="/opt/mine/bin:/usr/bin:/bin")
-    found = ast.literal_eval(call(target.start(spec, quiet).address)).split(":")
-    assert found[0].endswith("/test_pack/deps/bin")
-    assert found[1:] == ["/opt/mine/bin", "/usr/bin", "/bin"]
+    spec = store.shim(PYTHONPATH="/opt/mine", BEFORE="print(os.environ['PYTHONPATH'], flush=True)")
+    target.start(spec, quiet)
+    (found,) = target.tail("r1", 1)
+    assert found.endswith(f"{_runtime_layer(spec)}:/opt/mine")
