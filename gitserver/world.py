@@ -270,7 +270,13 @@ class World:
         return None if seconds is None else datetime.now(UTC) - timedelta(seconds=seconds)
 
     def destroy(self, app_id: int) -> None:
-        """An app is gone from the ledger: stop all of it, then remove its folders."""
+        """An app is gone from the ledger: stop all of it, then remove its folders.
+
+        Raises  Problem('app-exists') for one that is not: whoever asks, the ledger decides
+        """
+        living = self.ledger.app(app_id)
+        if living is not None:
+            raise Problem("app-exists", app=str(living.name))
         self.routes.reload()
         for build in (*self.ledger.queued(), *self.ledger.running()):
             if build.app_id == app_id:

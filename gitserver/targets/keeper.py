@@ -19,7 +19,7 @@ from gitserver.targets.contract import Spec
 
 _LOG = logging.getLogger("algo.keeper")
 FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S = 0.1, 60.0, 60.0
-_LOOK_S = 0.05
+_LOOK_S = 0.1
 
 
 class Action(Enum):

@@ -35,6 +35,7 @@ from gitserver.targets.warm import WarmChild, WarmParents, can_be_warm
 _DOUBTFUL = frozenset({"start-crashed", "start-timeout"})
 _INSTANCE = re.compile(r"[a-z0-9-]{1,60}")
 _MEMORY_LOOK_S = 1.0
+_LOG_LOOK_S = 0.25
 
 
 class Child(Protocol):
@@ -86,7 +87,7 @@ class ProcessTarget:
         self._live: dict[str, _Live] = {}
         self._ports: dict[str, int] = {}  # kept over restarts, so that the address stays what it was
         self._log = AppLog(settings.app_log)
-        self._memory_looked_at = 0.0
+        self._memory_looked_at = self._logs_looked_at = 0.0
         self._adopt()
         kept = Kept(
             is_alive=self._is_alive, start=self._restart, look=self._look, how_it_ended=self._how_it_ended,
@@ -303,10 +304,15 @@ class ProcessTarget:
         is_time = time.monotonic() - self._memory_looked_at >= _MEMORY_LOOK_S
         if is_time:
             self._memory_looked_at = time.monotonic()
+        # Ends are looked for more often than output: each look at a log is a system call an instance.
+        is_log_time = time.monotonic() - self._logs_looked_at >= _LOG_LOOK_S
+        if is_log_time:
+            self._logs_looked_at = time.monotonic()
         for live in found:
             if live.child is not None:
                 live.child.poll()  # a zombie is not alive
-            self._log.pull(live.app_id, live.label, live.folder.log)
+            if is_log_time:
+                self._log.pull(live.app_id, live.label, live.folder.log)
             if is_time and self._is_over(live):
                 self._log.event(live.app_id, live.label, f"took more than its {live.memory_mib} MiB of memory")
 

@@ -64,7 +64,8 @@ _PROCESSES = {
     "isolation-missing": Words(
         title="isolation not possible here",
         body="Releases must be isolated at the level '{required}', and this machine gives '{found}': {why}.",
-        next="run the server as root with CAP_SYS_ADMIN, or ask for less: algo serve --isolation auto",
+        next="run with CAP_SYS_ADMIN, or move state folder and Python to where other users can pass, or accept less: "
+        "algo serve --isolation none",
         move=_OPERATOR,
     ),
     "sandbox-failed": Words(

@@ -151,6 +151,7 @@ class Store:
     def _on_path(self, diff_id: str) -> str:
         folder = self.settings.state / "layers" / "sha256" / diff_id.removeprefix("sha256:")
         _write(folder / "env.launch" / "PYTHONPATH.prepend", str(folder))
+        _write(folder / "env.launch" / "PYTHONPATH.delim", ":")
         return diff_id
 
 

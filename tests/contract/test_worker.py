@@ -304,3 +304,11 @@ def test_a_destroyed_app_leaves_no_instance_and_no_repository(corridor: Corridor
     corridor.world.destroy(corridor.app.id)
     assert corridor.target.instances() == ()
     assert not corridor.repo.exists()
+
+
+def test_an_app_that_lives_is_not_cleared_away_whoever_asks(corridor: Corridor) -> None:
+    corridor.carry_out(corridor.order(corridor.commit("one")))
+    with pytest.raises(Problem):
+        corridor.world.destroy(corridor.app.id)
+    assert corridor.repo.exists()
+    assert len(corridor.target.instances()) == 1

@@ -104,7 +104,10 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _packages(models: Sequence[ModelFile]) -> list[dict[str, str]]:
-    """What Python packages serving takes: {"spec", "why", "written_by"}; each gives way to a user who names it."""
+    """What Python packages serving takes, each giving way to a user who names it.
+
+    {"spec", "why", "written_by": version that wrote a model, "beside": package for whose version it is needed}
+    """
     packages = [{"spec": spec, "why": "", "written_by": ""} for spec in SHIM_PACKAGES]
     for model in models:
         if model.framework != "sklearn":
@@ -113,7 +116,9 @@ def _packages(models: Sequence[ModelFile]) -> list[dict[str, str]]:
         why = f"{model.path} was written by it" if model.version else f"{model.path} needs it"
         packages.append({"spec": spec, "why": why, "written_by": model.version})
         if model.version and _numbers(model.version) < FIRST_WITH_NUMPY_2:
-            packages.append({"spec": "numpy<2", "why": f"{spec} was made for it", "written_by": ""})
+            packages.append(
+                {"spec": "numpy<2", "why": f"{spec} was made for it", "written_by": "", "beside": "scikit-learn"}
+            )
         if model.kind == "skops":
             packages.append(
                 {"spec": f"skops>={model.detail['skops']}", "why": f"{model.path} needs it", "written_by": ""}

@@ -20,12 +20,16 @@ _INDEX_NAMES = (
 
 
 class Extra(NamedTuple):
-    """A package that another buildpack needs. written_by: the version that wrote a model file, '' for none."""
+    """A package that another buildpack needs. written_by: the version that wrote a model file, '' for none.
+
+    beside  the package for whose exact version it is needed: a user who decides that one decides this one
+    """
 
     name: str
     spec: str
     why: str
     written_by: str
+    beside: str = ""
 
 
 def read_extras(wants: Sequence[Mapping[str, object]]) -> list[Extra]:
@@ -36,7 +40,12 @@ def read_extras(wants: Sequence[Mapping[str, object]]) -> list[Extra]:
         for item in packages if isinstance(packages, list) else []:
             spec = str(item["spec"])
             name = canonical(re.split(r"[=<>!~\[; ]", spec, maxsplit=1)[0])
-            found.setdefault(name, Extra(name, spec, str(item.get("why", "")), str(item.get("written_by", ""))))
+            found.setdefault(
+                name,
+                Extra(
+                    name, spec, str(item.get("why", "")), str(item.get("written_by", "")), str(item.get("beside", ""))
+                ),
+            )
     return list(found.values())
 
 
@@ -48,6 +57,8 @@ def needed(extras: Sequence[Extra], manager: Manager) -> list[Extra]:
     kept = []
     for extra in extras:
         mine = manager.named.get(extra.name)
+        if extra.beside and manager.named.get(extra.beside):
+            continue
         if mine is None or (mine == "" and "==" in extra.spec):
             kept.append(extra)
     return kept
