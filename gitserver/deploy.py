@@ -62,17 +62,28 @@ def switch(candidates: Sequence[Candidate], doors: Doors) -> list[Served]:
 
     Raises  Problem('ref-moved') when somebody else's push came first, Problem('environment-gone' | 'app-gone')
     """
-    jobs = [candidate.job for candidate in candidates]
-    with doors.source.moving_refs(jobs) as refs:
-        served = [_record(candidate, doors) for candidate in candidates]
-        doors.routes.reload()
-        refs.commit()
+    written: list[Candidate] = []
+    with doors.source.moving_refs([candidate.job for candidate in candidates]) as refs:
+        try:
+            served = []
+            for candidate in candidates:
+                written.append(candidate)
+                served.append(_record(candidate, doors))
+            doors.routes.reload()
+            refs.commit()
+        except BaseException:
+            for candidate in written:
+                doors.ledger.take_back(candidate.job.build.id, candidate.environment)
+            doors.routes.reload()
+            raise
     return served
 
 
 def _record(candidate: Candidate, doors: Doors) -> Served:
     job, environment, release, image = candidate.job, candidate.environment, candidate.release, candidate.image
-    replaced = None if environment.release_id is None else doors.ledger.release(environment.release_id)
+    # Read anew: an atomic push may release twice into one environment (main and a tag), and the first is replaced too.
+    current = doors.ledger.environment_by_id(environment.id) or environment
+    replaced = None if current.release_id is None else doors.ledger.release(current.release_id)
     if release is None or image is None or candidate.running is None:
         doors.ledger.remove_environment(environment.id)
         return Served(job=job, release=None, replaced=replaced)

@@ -186,6 +186,10 @@ class Worker:
         except Problem as problem:
             self._give_up(jobs, candidates, culprit=jobs[0], failure=problem.failure)
             return
+        except BaseException:
+            for candidate in candidates:
+                self._world.discard(candidate)
+            raise
         for one in served:
             self._world.announce(one)
             release = one.release

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from gitserver.errors import Json, Problem
 from gitserver.ledger import rows
 from gitserver.ledger.base import Rows, now
-from gitserver.ledger.records import Image, Release, Snapshot, Version
-from gitserver.ledger.schema import apps, environments, images, principals, releases, tokens, versions
+from gitserver.ledger.records import BuildKind, Environment, Image, Release, Snapshot, Version
+from gitserver.ledger.schema import apps, builds, environments, images, principals, releases, tokens, versions
 
 
 class ReleaseRows(Rows):
@@ -64,6 +64,21 @@ class ReleaseRows(Rows):
             release = rows.release(db.execute(sa.insert(releases).values(values).returning(releases)).mappings().one())
             db.execute(sa.update(environments).where(live).values(release_id=release.id))
         return release
+
+    def take_back(self, build_id: int, environment: Environment) -> None:
+        """A build's release does not serve after all: the environment is again as it was before, and so are its tags.
+
+        environment  as it was read before the switch
+        The release stays in the history, with the failed build that made it.
+        """
+        was = {"release_id": environment.release_id, "removed_at": None}
+        with self._write() as db:
+            db.execute(sa.update(environments).where(environments.c.id == environment.id).values(was))
+            job = db.execute(sa.select(builds).where(builds.c.id == build_id)).mappings().one()
+            db.execute(sa.update(builds).where(builds.c.id == build_id).values(release_id=None))
+            if job["kind"] == BuildKind.PUBLISH.value:
+                tag = job["git_ref"].removeprefix("refs/tags/")
+                db.execute(sa.delete(versions).where(versions.c.app_id == job["app_id"], versions.c.tag == tag))
 
     def release(self, release_id: int) -> Release | None:
         """By id."""

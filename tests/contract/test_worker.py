@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from buildpacks.order import BuildFailed
 from gitserver.errors import Problem
+from gitserver.job import Job
 from gitserver.ledger.records import BuildKind, BuildState, EnvKind
 from gitserver.push import ZERO_OID
+from gitserver.source import GitSource
 from tests.services.corridor import Corridor
 
 
@@ -126,6 +130,16 @@ def test_an_atomic_push_moves_all_its_refs_at_once(corridor: Corridor) -> None:
     corridor.carry_out(corridor.order(one, group="g"), corridor.order(two, group="g", **preview(corridor, two)))
     assert (corridor.ref("refs/heads/main"), corridor.ref("refs/heads/x")) == (one, two)
     assert corridor.serving("x", EnvKind.PREVIEW) == two
+
+
+def test_an_atomic_push_of_main_and_a_tag_leaves_one_production_instance(corridor: Corridor) -> None:
+    commit = corridor.commit("one")
+    tag = corridor.order(commit, kind=BuildKind.PUBLISH, git_ref="refs/tags/v1", old=ZERO_OID, group="g")
+    _, tagged = corridor.carry_out(corridor.order(commit, group="g"), tag)
+    corridor.close()
+    assert (corridor.ref("refs/heads/main"), corridor.ref("refs/tags/v1")) == (commit, commit)
+    assert corridor.target.instances() == (f"b{tagged.id}",)
+    assert corridor.target.kept == {f"b{tagged.id}"}
 
 
 def test_a_version_of_a_built_commit_is_published_without_a_build_and_rolled_back_to(corridor: Corridor) -> None:
@@ -312,3 +326,46 @@ def test_an_app_that_lives_is_not_cleared_away_whoever_asks(corridor: Corridor) 
         corridor.world.destroy(corridor.app.id)
     assert corridor.repo.exists()
     assert len(corridor.target.instances()) == 1
+
+
+class _BrokenSource(GitSource):
+    """Refs can be locked, and then the disk refuses to move them."""
+
+    @contextmanager
+    def moving_refs(self, jobs: Sequence[Job]) -> Iterator[Any]:
+        with super().moving_refs(jobs):
+            yield self
+
+    def commit(self) -> None:
+        raise Problem("ref-transaction-failed", detail="no space")
+
+
+def test_refs_that_cannot_move_after_the_switch_bring_the_old_release_back(corridor: Corridor) -> None:
+    first = corridor.commit("one")
+    (old,) = corridor.carry_out(corridor.order(first))
+    second = corridor.commit("two", first)
+    good = corridor.world.source
+    corridor.world.source = _BrokenSource(corridor.settings, corridor.ledger)
+    tag = corridor.order(second, kind=BuildKind.PUBLISH, git_ref="refs/tags/v1", old=ZERO_OID)
+    pushed, tagged = corridor.carry_out(corridor.order(second, group="g"), replace(tag, group="g"))
+    assert pushed.failure is not None
+    assert pushed.failure.code == "ref-transaction-failed"
+    assert corridor.serving() == first
+    assert corridor.target.instances() == (f"b{old.id}",)
+    assert corridor.ledger.find_version(corridor.app.id, "v1") is None
+    assert (pushed.release_id, tagged.release_id) == (None, None)
+    corridor.world.source = good
+    (again,) = corridor.carry_out(corridor.order(second))
+    assert again.state is BuildState.SUCCEEDED
+    newest = corridor.ledger.releases(corridor.app.id)[0]
+    assert (newest.commit, newest.build_id) == (second, again.id)
+
+
+def test_a_preview_whose_ref_cannot_be_deleted_stays(corridor: Corridor) -> None:
+    commit = corridor.commit("one")
+    corridor.carry_out(corridor.order(commit, **preview(corridor, commit)))
+    corridor.world.source = _BrokenSource(corridor.settings, corridor.ledger)
+    order = corridor.order(commit, **preview(corridor, commit), kind=BuildKind.DELETE, new=ZERO_OID)
+    (build,) = corridor.carry_out(order)
+    assert build.state is BuildState.FAILED
+    assert corridor.serving("x", EnvKind.PREVIEW) == commit
