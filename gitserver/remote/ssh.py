@@ -36,6 +36,7 @@ HOST_KEY_NAME = "ssh_host_ed25519_key"
 LOGIN_TIMEOUT_S = 30
 _KEEPALIVE_S = 30
 _UNSIGNED_LIMIT, _UNSIGNED_LIMIT_PER_ADDRESS = 50, 10
+_GOODBYE_S = 2.0
 _CHANNELS_PER_KEY = 16
 _SLOW_S = 2.0
 _CHUNK_BYTES = 64 * 1024
@@ -120,9 +121,15 @@ class _Front:
         self._served: set[asyncio.Task[None]] = set()
 
     async def finish(self, deadline_s: float) -> None:
-        """Let what runs end; then cut."""
+        """Let what runs end, and its last words arrive; then cut."""
         if self._served:
             await asyncio.wait(set(self._served), timeout=deadline_s)
+        # A client leaves by itself once its channel has ended and it has read everything; a disconnect from our side
+        # could overtake what is still in the channel. Idle shared connections do not leave.
+        loop = asyncio.get_running_loop()
+        cut_at = loop.time() + _GOODBYE_S
+        while self.connections and loop.time() < cut_at:
+            await asyncio.sleep(0.02)
         for connection in list(self.connections):
             connection.close()
         for connection in list(self.connections):
