@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import threading
@@ -15,6 +16,7 @@ from gitserver.wiring import make_world
 from gitserver.worker import Worker
 from gitserver.world import World
 
+_LOG = logging.getLogger("algo.sweep")
 _SWEEP_S = 5.0
 
 
@@ -36,15 +38,22 @@ def main(argv: list[str]) -> None:
     world.routes.reload()
     sweeper = threading.Thread(target=_sweep, args=(world, stopping), name="sweep")
     sweeper.start()
-    worker.run()
-    answerer.stop()
-    sweeper.join()
+    try:
+        worker.run()
+    finally:
+        # A worker that fails must end, not linger and answer pings: the supervisor starts another, which adopts.
+        stopping.set()
+        answerer.stop()
+        sweeper.join()
     world.close()
 
 
 def _sweep(world: World, stopping: threading.Event) -> None:
     while not stopping.wait(_SWEEP_S):
-        world.sweep()
+        try:
+            world.sweep()
+        except Exception:  # noqa: BLE001 -- logged with its trace; one failed sweep must not end all later ones
+            _LOG.exception("the sweep goes on")
 
 
 def _answer(message: Message, world: World, worker: Worker) -> Message:
