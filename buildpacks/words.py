@@ -7,18 +7,10 @@ Stands alone: buildpacks cannot see gitserver, and a pack run by another platfor
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
-    """How one code is told: a title of a few words, what happened, what to do, whose move (pusher|operator|nobody)."""
-
-    title: str
-    body: str
-    next: str
-    move: str = "pusher"
-
+from buildpacks.image.words import WORDS as _IMAGE
+from buildpacks.stack.words import WORDS as _STACK
+from buildpacks.wording import Words
 
 _PUSH = "git commit -am 'fix' && git push algo main"
 
@@ -265,4 +257,4 @@ _LIFECYCLE = {
     ),
 }
 
-WORDS: Mapping[str, Words] = {**_SERVING, **_PYTHON, **_LIFECYCLE}
+WORDS: Mapping[str, Words] = {**_SERVING, **_PYTHON, **_LIFECYCLE, **_IMAGE, **_STACK}

@@ -10,8 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gitserver.words import accounts, api, builds, commands, names, releases, remote, server
+from gitserver.words import (
+    accounts,
+    api,
+    builds,
+    commands,
+    docker,
+    dockerfile,
+    images,
+    names,
+    registry,
+    releases,
+    remote,
+    server,
+    stacks,
+)
 from gitserver.words.entry import Words
 
-PARTS = (names, server, accounts, builds, releases, remote, api, commands)
+PARTS = (
+    names, server, accounts, builds, releases, remote, api, commands, docker, dockerfile, images, registry, stacks,
+)  # fmt: skip
 WORDS: Mapping[str, Words] = {code: words for part in PARTS for code, words in part.WORDS.items()}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from buildpacks.words import WORDS, Words
+from buildpacks.wording import Words
+from buildpacks.words import WORDS
 
 SOURCES = Path(__file__).parents[2] / "buildpacks"
 _RAISED = re.compile(r"(?:BuildFailed|PackFailed|NotMine|LifecycleError)\(\s*(?:[A-Za-z]+\.[A-Z_]+,\s*)?\"([a-z-]+)\"")

@@ -22,6 +22,8 @@ DOORS = {
     "gunicorn": ("gitserver/serve/", "gitserver/web/", "runtime/"),
     "click": ("gitserver/cli/",),
     "httpx": ("gitserver/cli/",),
+    "docker": ("gitserver/targets/engine.py",),
+    "requests": ("buildpacks/image/registry.py", "gitserver/targets/engine.py"),
 }
 # Who may read the process environment: the composition root, the command line, what runs inside build and model
 # processes (there the environment is the interface), and the launcher between them.

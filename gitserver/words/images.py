@@ -1,0 +1,9 @@
+"""Words for images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gitserver.words.entry import Words
+
+WORDS: Mapping[str, Words] = {}
