@@ -11,7 +11,9 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: setup demo test check lint types imports unit golden bench lock clean
+TARGET ?= process
+
+.PHONY: setup demo test check lint types imports unit golden bench bench-images lock clean
 
 setup: $(STAMP)
 
@@ -28,12 +30,16 @@ $(STAMP): pyproject.toml requirements.lock
 	touch $@
 
 # KEEP=1 make demo leaves the server running and prints its address and token.
+# TARGET=docker make demo runs the model in containers, with an engine of the demo's own where none is reachable.
 demo: $(STAMP)
-	$(BIN)/python examples/demo.py
+	TARGET=$(TARGET) $(BIN)/python examples/demo.py
 
 # The walls (format, lint, types, import contracts) are tests, too, and the quickest to fail.
+# Everything runs with processes, then the whole way once more with containers. A machine without an engine is told so
+# in a sentence instead; where CI is set, what is missing is installed, and nothing may be left out.
 test: $(STAMP) lint types imports
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	ALGO_TEST_TARGET=docker $(BIN)/python -m pytest $(PYTEST_ARGS) tests/e2e
 
 # What a developer runs before each commit: seconds, not minutes.
 check: $(STAMP) lint types imports unit
@@ -58,6 +64,11 @@ golden: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/push.py
+
+# The same for images: needs root, a Docker engine and mmdebstrap, as the tests on containers do.
+bench-images: $(STAMP)
+	$(BIN)/python benchmarks/images.py
+	$(BIN)/python benchmarks/registry.py
 
 # Names, versions and hashes; no addresses, so that the file works with any index.
 lock: $(STAMP)

@@ -49,7 +49,7 @@ def build(order: BuildOrder, run: Runner, log: Callable[[str], None]) -> BuiltIm
         log(f"       {failed.fields['name']} has no wheel for Python {failed.fields['python']}: building from source")
         workshop = prepare(order, tools, previous, trusted=False)
         result = _attempt(workshop, run, log)
-    return export(order, tools, workshop, result)
+    return export(order, workshop, result)
 
 
 def _attempt(workshop: Workshop, run: Runner, log: Callable[[str], None]) -> Result:

@@ -14,19 +14,22 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from buildpacks.image.config import image_digest
+from buildpacks.image.launching import launch_of
+from buildpacks.image.oci import image_id
 from buildpacks.image.store import APP_PATH, LAYERS_PATH, LayerStore
-from buildpacks.image.tar import Digest
+from buildpacks.image.tar import Digest, tar_length
 from buildpacks.kitchen import Workshop
 from buildpacks.order import BigFile, BuildFailed, BuildOrder, BuiltImage, Json
 from buildpacks.result import LayerResult, PackResult, Result
 from buildpacks.slices import match_slice
-from buildpacks.toolchain import Toolchain, prefix_of
 
 _MAX_LABEL_BYTES = 64 * 1024
+_VERSION = re.compile(r"3\.\d{1,2}\.\d{1,2}")
 _OURS = ("algo.serve", "algo.model", "algo.python-executable")
 
 
-def export(order: BuildOrder, tools: Toolchain, workshop: Workshop, result: Result) -> BuiltImage:
+def export(order: BuildOrder, workshop: Workshop, result: Result) -> BuiltImage:
     """Seal every layer and compose the image. Raises BuildFailed: layer-refused, layer-lost."""
     store = LayerStore(root=order.store_dir)
     previous = previous_layers(order.previous)
@@ -41,6 +44,7 @@ def export(order: BuildOrder, tools: Toolchain, workshop: Workshop, result: Resu
             digest = _launch_layer(store, workshop, pack, layer, previous)
             kept[layer.name] = {
                 "sha": digest.diff_id, "data": dict(layer.data), "size_bytes": digest.size_bytes,
+                "tar_bytes": digest.tar_bytes,
                 "launch": True, "build": layer.build, "cache": layer.cache,
             }  # fmt: skip
             layers.append(_entry(digest, "layer", f"{pack.escaped_id}/{layer.name}"))
@@ -50,8 +54,8 @@ def export(order: BuildOrder, tools: Toolchain, workshop: Workshop, result: Resu
     layers += _slices(order, store, result.slices)
     layers.append(_entry(store.seal(order.app_dir, APP_PATH), "app", ""))
     config: dict[str, Json] = {
-        "base": "host",
-        "host_paths": _host_paths(tools, result.labels),
+        **order.ground.document(),
+        "python": _python(result.labels),
         "layers": layers,
         "processes": [dict(process) for process in result.processes],
         "buildpacks": [{"id": pack.key, "version": pack.version, "api": pack.api} for pack in result.packs],
@@ -59,8 +63,10 @@ def export(order: BuildOrder, tools: Toolchain, workshop: Workshop, result: Resu
         "model": _model(result.labels),
         "lifecycle": {"buildpacks": lifecycle},
     }
-    digest_text, _ = store.compose(config)
-    return BuiltImage(digest=digest_text, config=config)
+    if order.ground.stack is None:
+        return BuiltImage(digest=image_digest(config), config=config)
+    config["launch"] = launch_of(store, config)
+    return BuiltImage(digest=image_id(config), config=config)
 
 
 def previous_layers(config: Mapping[str, Json] | None) -> dict[tuple[str, str], Mapping[str, Json]]:
@@ -95,7 +101,10 @@ def _launch_layer(
     sha = str(old.get("sha", ""))
     if not sha or not store.has_layer(sha):
         raise BuildFailed("layer-lost", buildpack=pack.key, layer=layer.name)
-    return Digest(diff_id=sha, size_bytes=int(str(old.get("size_bytes", 0))))
+    size_bytes, tar_bytes = (int(str(old.get(name, 0))) for name in ("size_bytes", "tar_bytes"))
+    if tar_bytes == 0:  # sealed before images had a length
+        tar_bytes = tar_length(store.layer_path(sha), f"{LAYERS_PATH}/{pack.escaped_id}/{layer.name}")
+    return Digest(diff_id=sha, size_bytes=size_bytes, tar_bytes=tar_bytes)
 
 
 def _real_dir(path: Path) -> Path:
@@ -106,7 +115,10 @@ def _real_dir(path: Path) -> Path:
 
 
 def _entry(digest: Digest, kind: str, path: str) -> dict[str, Json]:
-    return {"diff_id": digest.diff_id, "kind": kind, "path": path, "size_bytes": digest.size_bytes}
+    return {
+        "diff_id": digest.diff_id, "kind": kind, "path": path, "size_bytes": digest.size_bytes,
+        "tar_bytes": digest.tar_bytes,
+    }  # fmt: skip
 
 
 def _slices(order: BuildOrder, store: LayerStore, slices: Sequence[Sequence[str]]) -> list[Json]:
@@ -140,10 +152,9 @@ def _is_link_of(path: Path, big: BigFile) -> bool:
     return (here.st_dev, here.st_ino) == (blob.st_dev, blob.st_ino)
 
 
-def _host_paths(tools: Toolchain, labels: Mapping[str, str]) -> list[Json]:
-    """The interpreter's folder, which a sandbox must show: only one that we offered, whatever the label says."""
-    python = labels.get("algo.python-executable", "")
-    return [str(prefix_of(path)) for path in tools.pythons if str(path) == python and prefix_of(path) != Path("/usr")]
+def _python(labels: Mapping[str, str]) -> dict[str, Json] | None:
+    version, path = labels.get("algo.python", ""), labels.get("algo.python-executable", "")
+    return {"version": version, "path": path} if _VERSION.fullmatch(version) and path.startswith("/") else None
 
 
 def _model(labels: Mapping[str, str]) -> Json:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,8 @@ from buildpacks.toolchain import BUILDPACKS_DIR, Toolchain
 PACKS_DIR = BUILDPACKS_DIR / "packs"
 LIFECYCLE = BUILDPACKS_DIR / "lifecycle" / "__main__.py"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+_CREDENTIALS = re.compile(r"://[^/@\s]+@")
 _PLATFORM_NAME = re.compile(r"BPL?_[A-Z0-9_]{1,100}")
 # The server decides these. They reach buildpacks as the operator's override, after anything of the app.
 _OURS = frozenset({"BP_UV", "BP_UV_VERSION", "BP_PYTHONS", "BP_RUNTIME_DIR"})
@@ -35,7 +35,13 @@ def prepare(order: BuildOrder, tools: Toolchain, previous: Sequence[Mapping[str,
 
     previous  buildpacks of the previous image's lifecycle metadata whose layers are still in the store
     trusted   True: wheels only, the shared cache; False: sources may be built, in a cache of this app alone
+
+    For a stack, code of the repository runs in a container of its build image, and so does everything when no Python
+    of this machine can stand in for the stack's.
     """
+    ground = order.ground
+    contained = ground.stack is not None and (not trusted or ground.needs_container)
+    own_python = Path(ground.pythons[0].path) if contained else tools.python
     root = order.work_dir / ("wheels" if trusted else "sources")
     layers, tmp, home = root / "layers", root / "tmp", root / "home"
     for folder in (layers, tmp, home, root / "platform", root / "build-config" / "env"):
@@ -43,11 +49,14 @@ def prepare(order: BuildOrder, tools: Toolchain, previous: Sequence[Mapping[str,
     uv_cache = order.wheel_dir if trusted else order.cache_dir / "uv"
     uv_cache.mkdir(parents=True, exist_ok=True)
     _write_env(root / "platform" / "env", _platform_env(order.platform_env))
+    install_env = _for_container(order.install_env, trusted=trusted) if contained else order.install_env
     ours = {
-        **order.install_env,
+        **install_env,
         "BP_UV": str(tools.uv),
         "BP_UV_VERSION": tools.uv_version,
         "BP_PYTHONS": ":".join(map(str, tools.pythons)),
+        "ALGO_GROUND": ground.in_container() if contained else ground.on_this_machine(),
+        "ALGO_PLATFORM": ground.platform,
         "BP_RUNTIME_DIR": str(order.runtime_dir),
         "UV_CACHE_DIR": str(uv_cache),
         "TMPDIR": str(tmp),
@@ -58,7 +67,7 @@ def prepare(order: BuildOrder, tools: Toolchain, previous: Sequence[Mapping[str,
     }
     _write_env(root / "build-config" / "env", {f"{name}.override": value for name, value in ours.items()})
     cache = order.cache_dir / "layers"
-    path = f"{tools.python.parent}:{SYSTEM_PATH}"
+    path = SYSTEM_PATH if contained else f"{tools.python.parent}:{SYSTEM_PATH}"
     job = {
         "app": str(order.app_dir),
         "layers": str(layers),
@@ -70,24 +79,29 @@ def prepare(order: BuildOrder, tools: Toolchain, previous: Sequence[Mapping[str,
         "buildpacks": [str(path.parent) for path in sorted(PACKS_DIR.glob("*/buildpack.toml"))],
         "cache": str(cache) if cache.is_dir() else "",
         "previous": list(previous),
-        "env": {"PATH": path, "HOME": str(home), "CNB_STACK_ID": "algo.host", **_proxies(order.install_env)},
-        "target": {"os": "linux", "arch": _arch(), **_distro()},
+        "env": {"PATH": path, "HOME": str(home), "CNB_STACK_ID": ground.stack_id, **_proxies(install_env)},
+        "inherits_proxies": contained,
+        "target": ground.target(),
     }
     (root / "job.json").write_text(json.dumps(job))
     return Workshop(
         layers=layers,
         result=tmp / "result.json",
         child=Child(
-            argv=[str(tools.python), "-I", "-S", str(LIFECYCLE), str(root / "job.json")],
-            env={"PATH": path, "HOME": str(home), "TMPDIR": str(tmp), "LANG": "C.UTF-8"},
+            argv=[str(own_python), "-I", "-S", str(LIFECYCLE), str(root / "job.json")],
+            env={
+                "PATH": path, "HOME": str(home), "TMPDIR": str(tmp), "LANG": "C.UTF-8",
+                **(_proxies(order.install_env) if contained else {}),
+            },
             cwd=order.app_dir,
             readable=[
-                *tools.readable(), order.runtime_dir, root, *([cache] if cache.is_dir() else []),
-                *_named_folders(order.install_env),
+                *(tools.tool_folders() if contained else tools.readable()), *_compilers(order), order.runtime_dir,
+                root, *([cache] if cache.is_dir() else []), *_named_folders(order.install_env),
             ],
             writable=[order.app_dir, layers, tmp, home, uv_cache],
             timeout_s=order.timeout_s,
             trusted=trusted,
+            contained=contained,
         ),
     )  # fmt: skip
 
@@ -103,8 +117,16 @@ def _write_env(folder: Path, values: Mapping[str, str]) -> None:
 
 
 def _proxies(install_env: Mapping[str, str]) -> dict[str, str]:
-    names = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
-    return {name: install_env[name] for name in names if name in install_env}
+    return {name: install_env[name] for name in PROXIES if name in install_env}
+
+
+def _for_container(install_env: Mapping[str, str], *, trusted: bool) -> dict[str, str]:
+    """The operator's settings in a container: who runs it says which proxy leads out, and strangers see no password."""
+    return {
+        name: value if trusted else _CREDENTIALS.sub("://", value)
+        for name, value in install_env.items()
+        if name not in PROXIES
+    }
 
 
 def _named_folders(install_env: Mapping[str, str]) -> list[Path]:
@@ -120,14 +142,6 @@ def _named_folders(install_env: Mapping[str, str]) -> list[Path]:
     return list(dict.fromkeys(path for path in found if path.is_dir()))
 
 
-def _arch() -> str:
-    machine = os.uname().machine
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
-
-
-def _distro() -> dict[str, str]:
-    try:
-        release = platform.freedesktop_os_release()
-    except OSError:
-        return {}
-    return {"distro": release.get("ID", ""), "distro_version": release.get("VERSION_ID", "")}
+def _compilers(order: BuildOrder) -> list[Path]:
+    """Folders of the stack's unpacked files, from which its interpreter runs here."""
+    return [Path(python.compiler_env["PYTHONHOME"]).parent for python in order.ground.pythons if python.compiler_env]

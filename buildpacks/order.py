@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from buildpacks.ground import Ground
 
 JsonScalar = str | int | float | bool | None
 Json = JsonScalar | list["Json"] | dict[str, "Json"]
@@ -38,6 +41,7 @@ class Child:
 
     readable, writable  the only folders it needs beside the system's; the same paths inside and outside
     trusted             True: executes nothing of the repository, may use the shared wheel cache
+    contained           True: must run in the stack's build image, where the interpreter that it names is
     """
 
     argv: Sequence[str]
@@ -47,6 +51,7 @@ class Child:
     writable: Sequence[Path]
     timeout_s: float
     trusted: bool
+    contained: bool = False
 
 
 class Runner(Protocol):
@@ -74,6 +79,7 @@ class BuildOrder:
     platform_env  BP_* of the app and of project.toml, given to buildpacks as <platform>/env
     install_env   index URLs, certificates, proxies of the operator
     runtime_dir   the shim's source files
+    ground        what layers are made for: this machine, or a stack
     """
 
     app_key: str
@@ -88,13 +94,18 @@ class BuildOrder:
     runtime_dir: Path
     big_files: Mapping[str, BigFile]
     timeout_s: float
+    ground: Ground
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltImage:
     """digest `sha256:...` of the canonical JSON of config; config is what a target needs to run it.
 
-    config  {"base": str, "layers": [{"diff_id", "kind": "layer"|"slice"|"app", "path", "size_bytes"}, ...],
+    config  {"base": "host" or the run image's reference,
+             "stack": null or {"name", "reference", "image_id", "manifest_digest", "diff_ids", "libc", "config"},
+             "host": {"arch", "libc"} without a stack, "python": null or {"version", "path"} in the image,
+             "layers": [{"diff_id", "kind": "layer"|"slice"|"app", "path", "size_bytes", "tar_bytes"}, ...],
+             "launch": {"argv", "env", "cwd"} of the default process in a container,
              "processes": [{"type", "command": [...], "args": [...], "default": bool, "working-dir": str}],
              "buildpacks": [{"id", "version"}], "labels": {...}, "model": {...}|null,
              "lifecycle": {restored metadata of each layer}}

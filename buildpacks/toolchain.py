@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,12 +38,41 @@ class Toolchain:
     def readable(self) -> tuple[Path, ...]:
         """Folders that must exist in a build's sandbox, beside the system's."""
         prefixes = [prefix_of(path) for path in self.pythons]
-        return tuple(dict.fromkeys([*prefixes, self.uv.parent, BUILDPACKS_DIR]))
+        return tuple(dict.fromkeys([*prefixes, *self.tool_folders()]))
+
+    def tool_folders(self) -> tuple[Path, ...]:
+        """Those that a build container needs, which has an interpreter of its own."""
+        return (self.uv.parent, BUILDPACKS_DIR)
 
 
 def prefix_of(python: Path) -> Path:
     """The folder that holds an interpreter and its library: .../bin/python3.11 -> ..."""
     return python.parent.parent
+
+
+def minor_of(python: Path) -> str:
+    """`11` of a binary named python3.11; '' for one that does not say."""
+    match = _PYTHON.fullmatch(python.name)
+    return match[1] if match is not None else ""
+
+
+@functools.cache
+def version_of(python: Path) -> str:
+    """`3.11.7`, asked once a process; '' for one that does not run."""
+    try:
+        answer = subprocess.run(
+            [str(python), "-I", "-S", "-c", "import platform; print(platform.python_version())"],
+            capture_output=True, text=True, timeout=_ASK_LIMIT_S, check=True, env={},
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.strip()
+
+
+def stand_in(version: str, pythons: Sequence[Path]) -> Path | None:
+    """A Python of this machine that can run layers made for `3.11.2`: that very version, else one of the same minor."""
+    fitting = [path for path in pythons if minor_of(path) == version.split(".")[1]]
+    return next((path for path in fitting if version_of(path) == version), fitting[0] if fitting else None)
 
 
 @functools.cache

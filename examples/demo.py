@@ -1,7 +1,8 @@
 """`make demo`: everything that a user does, with the real git, against a real server that is gone afterwards.
 
 Nothing of yours is touched: the server's state, the repository and the home folder of the commands are temporary.
-KEEP=1 leaves the server running and prints its address and token.
+KEEP=1 leaves the server running and prints its address and token. TARGET=docker runs the models in containers: in the
+engine that DOCKER_HOST names or that runs here, else in one that is started for the demo and stopped afterwards.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,13 +20,18 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
-START_S, STEP_S = 60, 600
+STACKS = Path(sys.prefix) / "stacks"  # built once, in the virtual environment: `make clean` takes it away
+START_S, STEP_S, STACK_S = 60, 600, 1800
+USUAL_ENGINE = "unix:///var/run/docker.sock"
+PROGRAMS = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # a daemon is often not on a user's PATH
 
 
 class Demo:
     """A server, a repository, and a terminal that shows what is typed and what comes back."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, target: str) -> None:
+        self.target, self.engine = target, ""
+        self.daemon: subprocess.Popen[bytes] | None = None
         self.folder, self.state, self.repo = folder, folder / "state", folder / "iris"
         home = folder / "home"
         home.mkdir()
@@ -40,12 +47,17 @@ class Demo:
 
     def start(self) -> None:
         """`algo serve` on free ports; returns when it accepts pushes."""
-        say("algo serve --owner alice")
+        options = []
+        if self.target == "docker":
+            self.find_engine()
+            self.find_stack()
+            options = ["--target", "docker", "--docker-host", self.engine]
+        say(" ".join(["algo serve --owner alice", *options]))
         log = self.folder / "server.log"
         with log.open("w") as output:
             self.server = subprocess.Popen(
                 ["algo", "serve", "--owner", "alice", "--http", "127.0.0.1:0", "--ssh", "127.0.0.1:0",
-                 "--state", str(self.state)],
+                 "--state", str(self.state), *options],
                 env=self.env, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 text=True, start_new_session=True,
             )  # fmt: skip
@@ -59,13 +71,54 @@ class Demo:
             time.sleep(0.1)
         raise SystemExit(f"the server did not start:\n{log.read_text()}")
 
-    def run(self, command: str, *, fails: bool = False) -> str:
+    def find_engine(self) -> None:
+        """The engine that is named or usual, when it answers; else one of the demo's own."""
+        for host in (os.environ.get("DOCKER_HOST", ""), USUAL_ENGINE):
+            if answers(host):
+                tell(f"The Docker engine at {host} is used; containers and images of the demo go with it")
+                self.engine = host
+                return
+        dockerd = shutil.which("dockerd", path=PROGRAMS)
+        if dockerd is None or os.geteuid() != 0:
+            raise SystemExit(
+                "no Docker engine answers here, and only root can start one; on Debian and Ubuntu: apt-get install "
+                "docker.io, then: sudo make demo TARGET=docker, or name one: DOCKER_HOST=unix:///PATH"
+            )
+        # It keeps its hands off bridges and iptables: models are called over a socket in a shared folder.
+        tell("No Docker engine answers here: one is started for the demo, with folders of its own")
+        self.engine = f"unix://{self.folder / 'docker.sock'}"
+        (self.folder / "daemon.json").write_text("{}")
+        with (self.folder / "docker.log").open("wb") as log:
+            self.daemon = subprocess.Popen(
+                [dockerd, "--config-file", str(self.folder / "daemon.json"), "--data-root", str(self.folder / "docker"),
+                 "--exec-root", str(self.folder / "docker-run"), "--pidfile", str(self.folder / "docker.pid"),
+                 "--host", self.engine, "--bridge", "none", "--iptables=false", "--ip6tables=false"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
+            )  # fmt: skip
+        deadline_at = time.monotonic() + START_S
+        while not answers(self.engine):
+            if self.daemon.poll() is not None or time.monotonic() > deadline_at:
+                last = (self.folder / "docker.log").read_text(errors="replace").splitlines()[-5:]
+                raise SystemExit("\n".join(["the Docker engine did not start; its last lines:", *last]))
+            time.sleep(0.1)
+
+    def find_stack(self) -> None:
+        """What images stand on: Debian with Python. Made once, then kept beside the demo's tools."""
+        if not (STACKS / "stacks").is_dir():
+            tell("No stack is here yet: it is built once from Debian packages, which takes a minute or two")
+            draft = STACKS.with_name(f".stacks-{os.getpid()}")
+            self.run(f"algo stack build bookworm --state {draft}", timeout_s=STACK_S)
+            draft.rename(STACKS)
+        shutil.copytree(STACKS / "stacks", self.state / "stacks", symlinks=True)
+        self.state.chmod(0o700)
+
+    def run(self, command: str, *, fails: bool = False, timeout_s: float = STEP_S) -> str:
         """Type a command, show it, its output and its seconds; its exit status must be what the demo expects."""
         say(command)
         began = time.monotonic()
         done = subprocess.run(
             shlex.split(command), env=self.env, cwd=self.repo if self.repo.exists() else self.folder, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=STEP_S, check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout_s, check=False,
         )  # fmt: skip
         print("\n".join(line.rstrip() for line in done.stdout.splitlines()))
         print(f"  ({time.monotonic() - began:.2f} s)", flush=True)
@@ -99,12 +152,35 @@ class Demo:
             status = self.server.wait(60)
             print(f"\nThe server stopped with status {status}.")
 
+    def stop_engine(self) -> None:
+        """The demo's own engine ends. Containers are gone with the server; images in another engine are told of."""
+        if self.daemon is not None:
+            self.daemon.send_signal(signal.SIGTERM)
+            self.daemon.wait(60)
+        elif self.engine:
+            print("Images of the demo are still in your engine; to remove those that nothing uses:")
+            print("  docker image prune --all --filter label=algo.image")
+
     def _is_healthy(self, url: str) -> bool:
         import httpx
 
         try:
             return httpx.get(f"{url}/healthz", timeout=2, trust_env=False).status_code == 200
         except httpx.TransportError:
+            return False
+
+
+def answers(host: str) -> bool:
+    """Whether an engine takes requests at unix:///PATH."""
+    if not host.startswith("unix://"):
+        return False
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(2)
+        try:
+            connection.connect(host.removeprefix("unix://"))
+            connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            return b" 200 " in connection.recv(64)
+        except OSError:
             return False
 
 
@@ -173,7 +249,10 @@ def main() -> None:
     """Play, then leave nothing behind (or, with KEEP=1, the server)."""
     keep = os.environ.get("KEEP", "") not in {"", "0"}
     folder = Path(tempfile.mkdtemp(prefix="algo-demo-"))
-    demo = Demo(folder)
+    target = os.environ.get("TARGET") or "process"
+    if target not in {"process", "docker"}:
+        raise SystemExit(f"TARGET={target}: there are process and docker")
+    demo = Demo(folder, target)
     began = time.monotonic()
     try:
         demo.start()
@@ -189,6 +268,7 @@ def main() -> None:
     finally:
         if not keep:
             demo.stop()
+            demo.stop_engine()
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -53,6 +53,10 @@ def prepare(job: Job, doors: Doors) -> Candidate:
     if image is None:
         tree = doors.source.extract(job)
         image = doors.kitchen.build(job, environment, tree, release.config)
+    elif release.stack is not None:
+        image = doors.kitchen.rebase(job, image, release.stack)
+    elif release.new_tag is not None:
+        doors.kitchen.name_version(job, image)
     running = doors.start(job, environment, image, release.config.values)
     return Candidate(job=job, environment=environment, release=release, image=image, running=running)
 

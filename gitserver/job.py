@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from gitserver.buildlog import BuildLog
@@ -50,6 +51,22 @@ class Kitchen(Protocol):
 
     def build(self, job: Job, environment: Environment, tree: Tree, config: ConfigVersion) -> Image:
         """Raises BuildFailed."""
+        ...
+
+    def build_again(self, job: Job, tree: Tree, config: ConfigVersion, scratch: Path) -> Image:
+        """The same build with an empty store and empty caches below scratch. Raises BuildFailed."""
+        ...
+
+    def publish(self, job: Job, image: Image) -> None:
+        """Send an image to the registry. Raises Problem('no-registry'), BuildFailed, what the registry says."""
+        ...
+
+    def name_version(self, job: Job, image: Image) -> None:
+        """An image that was built before gets the name of the job's version. Raises what a registry fails with."""
+        ...
+
+    def rebase(self, job: Job, image: Image, stack_name: str) -> Image:
+        """The same layers on the run image of another stack. Raises BuildFailed, Problem('no-stack-here')."""
         ...
 
 

@@ -9,8 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from buildpacks.build import build as run_build
-from buildpacks.order import BigFile, BuildFailed, BuildOrder, Json, Runner
+from buildpacks.ground import Ground, stack_ground
+from buildpacks.image.rebase import stack_name as stack_of
+from buildpacks.order import BigFile, BuildFailed, BuildOrder, BuiltImage, Json, Runner
+from buildpacks.stack.store import StackStore
+from buildpacks.toolchain import find_toolchain
 from gitserver.errors import Problem
+from gitserver.images import rebased
 from gitserver.job import Job
 from gitserver.ledger.records import ConfigVersion, Environment, Image
 from gitserver.ledger.store import Ledger
@@ -21,17 +26,85 @@ from gitserver.settings import Settings
 RUNTIME_DIR = Path(__file__).resolve().parent.parent / "runtime"
 
 
-class ProcessKitchen:
-    """Builds images for this machine: buildpacks run as children of the server, in the target's sandbox."""
+class StackGround:
+    """The current stack as the ground of builds; its run image is unpacked once."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, runner: Callable[[Job], Runner]) -> None:
-        self._settings, self._ledger, self._runner = settings, ledger, runner
+    def __init__(self, stacks: StackStore) -> None:
+        self._stacks = stacks
+
+    def __call__(self) -> Ground:
+        """Raises BuildFailed('no-stack' | 'stack-image-gone')."""
+        stack = self._stacks.current()
+        if stack is None:
+            raise BuildFailed("no-stack")
+        return stack_ground(stack, self._stacks.rootfs(stack.run), find_toolchain())
+
+
+class PackKitchen:
+    """Builds images with buildpacks; a Dockerfile is the engine's to build, where the operator allows it.
+
+    ground      what layers are made for, asked before every build: an operator may change the stack meanwhile
+    dockerfile  builds a tree that has a Dockerfile; None: a Dockerfile is a file like any other
+    publish     an image that was just built, on its way to the registry. Raises Problem
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        runner: Callable[[Job], Runner],
+        *,
+        ground: Callable[[], Ground],
+        dockerfile: Callable[[Job, Tree], BuiltImage] | None = None,
+        publish: Callable[[Job, Image], None] | None = None,
+    ) -> None:
+        self._settings, self._ledger, self._runner, self._ground = settings, ledger, runner, ground
+        self._dockerfile, self._publish = dockerfile, publish
 
     def build(self, job: Job, environment: Environment, tree: Tree, config: ConfigVersion) -> Image:
-        """The image of the job's commit.
+        """The image of the job's commit, in the registry too when there is one.
 
-        Raises  BuildFailed, with the cause; Problem('bad-project-toml')
+        Raises  BuildFailed, with the cause; Problem('bad-project-toml'), what publishing raises
         """
+        if self._dockerfile is not None and _has_dockerfile(tree.root):
+            built = self._dockerfile(job, tree)
+        else:
+            built = self._by_buildpacks(job, tree, config, self._previous(job, environment), self._settings.state)
+        image = _image(job, built)
+        if self._publish is not None:
+            self._publish(job, image)
+        return image
+
+    def build_again(self, job: Job, tree: Tree, config: ConfigVersion, scratch: Path) -> Image:
+        """The job's commit with an empty store and empty caches, both made in scratch. Raises as build."""
+        return _image(job, self._by_buildpacks(job, tree, config, None, scratch))
+
+    def name_version(self, job: Job, image: Image) -> None:
+        """A version of an image that was built before: its tag goes to the registry, where there is one."""
+        if self._publish is not None:
+            self._publish(job, image)
+
+    def publish(self, job: Job, image: Image) -> None:
+        """Send an image to the registry, once more. Raises Problem('no-registry'), what publishing raises."""
+        if self._publish is None:
+            raise Problem("no-registry")
+        self._publish(job, image)
+
+    def rebase(self, job: Job, image: Image, stack_name: str) -> Image:
+        """The same layers on the run image of another stack, in the registry too when there is one.
+
+        Raises  BuildFailed('rebase-no-stack' | 'rebase-misfit'), Problem('no-stack-here'), what publishing raises
+        """
+        moved = rebased(image, StackStore(root=self._settings.state / "stacks"), stack_name)
+        job.log.step(f"Stack: {stack_name}, in place of {stack_of(image.config)}; every layer stays as it is")
+        if self._publish is not None:
+            self._publish(job, moved)
+        return moved
+
+    def _by_buildpacks(
+        self, job: Job, tree: Tree, config: ConfigVersion, previous: Mapping[str, Json] | None, state: Path
+    ) -> BuiltImage:
+        """state: the folder of caches and store, the server's own but for a second build beside it."""
         app_key = str(job.app.id)
         work_dir = self._settings.state / "builds" / str(job.build.id) / "work"
         shutil.rmtree(work_dir, ignore_errors=True)
@@ -40,10 +113,10 @@ class ProcessKitchen:
             app_key=app_key,
             app_dir=tree.root,
             work_dir=work_dir,
-            cache_dir=_made(self._settings.state / "cache" / "apps" / app_key),
-            wheel_dir=_made(self._settings.state / "cache" / "wheels"),
-            store_dir=self._settings.state,
-            previous=self._previous(job, environment),
+            cache_dir=_made(state / "cache" / "apps" / app_key),
+            wheel_dir=_made(state / "cache" / "wheels"),
+            store_dir=state,
+            previous=previous,
             platform_env={**_project_env(tree.root), **platform_env(config.values)},
             install_env=self._settings.build_env,
             runtime_dir=RUNTIME_DIR,
@@ -52,12 +125,9 @@ class ProcessKitchen:
                 for path, file in tree.big_files.items()
             },
             timeout_s=self._settings.build_timeout_s,
+            ground=self._ground(),
         )
-        built = run_build(order, self._runner(job), job.log.line)
-        return Image(
-            digest=built.digest, app_id=job.app.id, commit=job.build.commit, config=built.config,
-            created_at=job.build.created_at,
-        )  # fmt: skip
+        return run_build(order, self._runner(job), job.log.line)
 
     def _previous(self, job: Job, environment: Environment) -> Mapping[str, Json] | None:
         """What this environment serves now; else the app's newest image, so that a preview starts from production's."""
@@ -91,9 +161,21 @@ def _project_env(root: Path) -> dict[str, str]:
     return platform_env(values)
 
 
+def _image(job: Job, built: BuiltImage) -> Image:
+    return Image(
+        digest=built.digest, app_id=job.app.id, commit=job.build.commit, config=built.config,
+        created_at=job.build.created_at,
+    )  # fmt: skip
+
+
+def _has_dockerfile(root: Path) -> bool:
+    path = root / "Dockerfile"
+    return path.is_file() and not path.is_symlink()
+
+
 def _made(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
-__all__ = ["BuildFailed", "ProcessKitchen"]
+__all__ = ["BuildFailed", "PackKitchen"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gitserver.errors import Json, Problem
 from gitserver.ledger.records import (
@@ -19,7 +19,7 @@ from gitserver.ledger.records import (
 from gitserver.ledger.store import Ledger
 from gitserver.push import ZERO_OID, RefUpdate
 
-BUILDS_ANEW = frozenset({BuildKind.DEPLOY, BuildKind.REDEPLOY})
+BUILDS_ANEW = frozenset({BuildKind.DEPLOY, BuildKind.REDEPLOY, BuildKind.VERIFY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,7 @@ class ReleasePlan:
     """One release, complete but for its number.
 
     image        None: it has to be built first
+    stack        name of the stack that the image is moved to before it starts; None: it stays where it is
     new_tag      the version that this release publishes; None when it publishes none
     """
 
@@ -36,22 +37,23 @@ class ReleasePlan:
     new_tag: str | None
     config: ConfigVersion
     why: str
+    stack: str | None = None
 
 
 def plan_release(build: Build, environment: Environment, ledger: Ledger) -> ReleasePlan:
     """What this job is going to make serve.
 
-    Raises  Problem('unknown-version' | 'unknown-release' | 'nothing-serves') when there is nothing to go back to
+    Raises  Problem('unknown-version' | 'unknown-release' | 'nothing-serves') when there is nothing to go back to,
+            Problem('image-collected') when its image is not kept any more
     """
     config = ledger.config(build.app_id, environment.kind)
     if build.kind is BuildKind.ROLLBACK:
         return _plan_rollback(build, environment, config, ledger)
     if build.kind is BuildKind.CONFIG:
-        current = _current(environment, ledger, action="configure")
-        return ReleasePlan(
-            image=_image(current.image_digest, ledger), commit=current.commit, version_tag=current.version_tag,
-            new_tag=None, config=config, why="config",
-        )  # fmt: skip
+        return _plan_same(environment, config, ledger, action="configure", why="config")
+    if build.kind is BuildKind.REBASE:
+        same = _plan_same(environment, config, ledger, action="upgrade", why="stack upgrade")
+        return replace(same, stack=build.options["stack"])
     tag = RefUpdate(git_ref=build.git_ref, old=build.old, new=build.new).short_name
     is_new_version = build.kind is BuildKind.PUBLISH
     return ReleasePlan(
@@ -64,10 +66,23 @@ def plan_release(build: Build, environment: Environment, ledger: Ledger) -> Rele
     )
 
 
+def _plan_same(
+    environment: Environment, config: ConfigVersion, ledger: Ledger, *, action: str, why: str
+) -> ReleasePlan:
+    """What serves, once more."""
+    current = _current(environment, ledger, action=action)
+    return ReleasePlan(
+        image=_image(current.image_digest, ledger), commit=current.commit, version_tag=current.version_tag,
+        new_tag=None, config=config, why=why,
+    )  # fmt: skip
+
+
 def _plan_rollback(build: Build, environment: Environment, config: ConfigVersion, ledger: Ledger) -> ReleasePlan:
     number = build.options.get("release")
     if number is not None:
         back = _release_by_number(build, environment, number, ledger)
+        if ledger.image(back.image_digest) is None:
+            raise Problem("image-collected", release=number, commit=back.commit[:12])
         recorded = ledger.config_version(build.app_id, environment.kind, back.config_version)
         digest, commit, tag, why = back.image_digest, back.commit, back.version_tag, f"rollback to release {number}"
     else:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildpacks.image.reference import parse_place
+from buildpacks.order import BuildFailed
 from gitserver.errors import Problem
 from gitserver.push import parse_name
 
@@ -27,6 +29,10 @@ BUILD_ENV_NAMES = (
     "UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX",
     "UV_NATIVE_TLS", "UV_SYSTEM_CERTS", "UV_OFFLINE", "UV_HTTP_TIMEOUT", "UV_PYTHON_DOWNLOADS",
 )  # fmt: skip
+
+
+DOCKER_SOCKET = "unix:///var/run/docker.sock"
+_SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,15 @@ class Settings:
     max_pack_bytes: int = 2048 * MIB
     max_body_bytes: int = 100 * MIB
     isolation: str = "auto"  # the least that a release must get: auto, none, user, namespace
+    docker_host: str = DOCKER_SOCKET  # the engine of the docker target, on this machine
+    cpus: float = 0.0  # processors that one release may use; 0: all of them (docker target)
+    registry: str = ""  # HOST[:PORT]/PREFIX: every image is pushed there before its release serves
+    registry_plain_http: bool = False
+    docker_config: str = ""  # folder with Docker's config.json, for the registry's credentials
+    build_network: str = "indexes"  # what code of a repository reaches while it is built: none, indexes, open
+    allow_dockerfile: bool = False  # a Dockerfile in a repository is built by the engine
+    keep_releases: int = 20  # of an environment, whose images gc leaves alone
+    keep_days: int = 30
     build_env: Mapping[str, str]
 
     @property
@@ -117,12 +132,7 @@ def read_settings(options: Mapping[str, str | None], environ: Mapping[str, str])
         .absolute()
     )
     file_path = Path(options.get("config") or environ.get("ALGO_CONFIG") or state / "config.toml")
-    known = {
-        "http", "ssh", "owner", "target", "public_url", "domain", "memory_mib", "preview_ttl_s", "preview_limit",
-        "ready_timeout_s", "drain_s", "idle_s", "builds_at_once", "build_timeout_s", "max_pack_bytes",
-        "max_body_bytes", "isolation", "build_env",
-    }  # fmt: skip
-    from_file = _read_file(file_path, known)
+    from_file = _read_file(file_path, _known())
 
     def pick(name: str, default: str) -> str:
         return options.get(name) or environ.get(f"ALGO_{name.upper()}") or from_file.get(name) or default
@@ -137,12 +147,28 @@ def read_settings(options: Mapping[str, str | None], environ: Mapping[str, str])
             raise Problem("bad-setting", setting=name, found=text, expected="a number from 0")
         return value
 
-    target = pick("target", "process")
-    if target != "process":
-        raise Problem("bad-setting", setting="target", found=target, expected="process")
-    isolation = pick("isolation", "auto")
-    if isolation not in {"auto", "none", "user", "namespace"}:
-        raise Problem("bad-setting", setting="isolation", found=isolation, expected="auto, none, user or namespace")
+    def one_of(name: str, *allowed: str) -> str:
+        value = pick(name, allowed[0])
+        if value not in allowed:
+            raise Problem(
+                "bad-setting", setting=name, found=value, expected=f"{', '.join(allowed[:-1])} or {allowed[-1]}"
+            )
+        return value
+
+    def switch(name: str) -> bool:
+        text = pick(name, "off").lower()
+        if text not in _SWITCHES:
+            raise Problem("bad-setting", setting=name, found=text, expected="on or off")
+        return _SWITCHES[text]
+
+    target, registry = one_of("target", "process", "docker"), pick("registry", "").strip("/")
+    if registry and target == "process":
+        raise Problem("bad-setting", setting="registry", found=registry, expected="nothing without --target docker")
+    if registry:
+        try:
+            parse_place(registry)
+        except BuildFailed as failed:
+            raise Problem("registry-setting-bad", found=registry[:200]) from failed
     names = [*BUILD_ENV_NAMES, *filter(None, pick("build_env", "").split(","))]
     return Settings(
         state=state,
@@ -162,9 +188,23 @@ def read_settings(options: Mapping[str, str | None], environ: Mapping[str, str])
         build_timeout_s=int(number("build_timeout_s", 3600)),
         max_pack_bytes=int(number("max_pack_bytes", 2048 * MIB)),
         max_body_bytes=int(number("max_body_bytes", 100 * MIB)),
-        isolation=isolation,
+        isolation=one_of("isolation", "auto", "none", "user", "namespace"),
+        docker_host=pick("docker_host", environ.get("DOCKER_HOST") or DOCKER_SOCKET),
+        cpus=number("cpus", 0),
+        registry=registry,
+        registry_plain_http=switch("registry_plain_http"),
+        docker_config=pick("docker_config", environ.get("DOCKER_CONFIG") or f"{environ.get('HOME', '/')}/.docker"),
+        build_network=one_of("build_network", "indexes", "none", "open"),
+        allow_dockerfile=switch("allow_dockerfile"),
+        keep_releases=max(1, int(number("keep_releases", 20))),
+        keep_days=int(number("keep_days", 30)),
         build_env={name: environ[name] for name in names if name in environ},
     )
+
+
+def _known() -> set[str]:
+    """Names that a file may set: every field but the folder that it may lie in."""
+    return set(Settings.__dataclass_fields__) - {"state"}
 
 
 def _os_user() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from gitserver import plan
 from gitserver.errors import Problem
@@ -85,6 +86,17 @@ class GitSource:
     def sweep_drafts(self) -> None:
         """Remove what first pushes left beside the repositories when their process was killed."""
         sweep_drafts(self._settings.state / "git")
+
+    def forget_big_file(self, link: Path) -> None:
+        """A big file whose bytes were found to be damaged: the next build writes it anew from its git object."""
+        try:
+            damaged = link.stat()
+        except OSError:
+            return  # a layer that holds more than one big file's link
+        for stored in (self._settings.state / "blobs").glob("[0-9a-f][0-9a-f]/*"):
+            found = stored.stat()
+            if stored.is_file() and (found.st_dev, found.st_ino) == (damaged.st_dev, damaged.st_ino):
+                stored.unlink()
 
     def _changes(self, jobs: Sequence[Job]) -> list[RefChange]:
         """What has to move, from where the refs are now; a ref that is where it should be needs nothing."""

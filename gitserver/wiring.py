@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from gitserver.accounts.audit import Audit
@@ -14,22 +16,122 @@ from gitserver.settings import Settings
 if TYPE_CHECKING:
     from flask import Flask
 
+    from buildpacks.image.values import OutboundImage
+    from buildpacks.order import BuiltImage, Child, Json, Runner
+    from gitserver.gc.desk import CollectionDesk
+    from gitserver.job import Job
+    from gitserver.ledger.records import Image
+    from gitserver.remote.tree import Tree
+    from gitserver.targets.containers import Engine
     from gitserver.world import World
 
 
 def make_world(settings: Settings) -> World:
-    """The worker's doors, over the process target."""
+    """The worker's doors, over the target that the operator chose."""
+    return _docker_world(settings) if settings.target == "docker" else _process_world(settings)
+
+
+def _process_world(settings: Settings) -> World:
+    from buildpacks.ground import HOST
+    from gitserver.kitchen import PackKitchen
     from gitserver.targets.build_runner import SandboxRunner
     from gitserver.targets.process import ProcessTarget
     from gitserver.world import World
 
-    target = ProcessTarget(settings)
-    return World(
-        settings,
-        Ledger.open(settings.ledger_url),
-        target,
-        lambda job: SandboxRunner(settings, target.isolation, job.app.id, job.cancelled),
-    )
+    target, ledger = ProcessTarget(settings), Ledger.open(settings.ledger_url)
+
+    def runner(job: Job) -> Runner:
+        return SandboxRunner(settings, target.isolation, job.app.id, job.cancelled)
+
+    return World(settings, ledger, target, PackKitchen(settings, ledger, runner, ground=lambda: HOST))
+
+
+def _docker_world(settings: Settings) -> World:
+    from buildpacks.image.contents import outbound
+    from buildpacks.image.launching import command_of
+    from buildpacks.image.settle import settle
+    from buildpacks.image.store import LayerStore
+    from buildpacks.stack.store import StackStore
+    from gitserver.kitchen import PackKitchen, StackGround
+    from gitserver.targets.build_runner import SandboxRunner
+    from gitserver.targets.build_sites import BuildSites
+    from gitserver.targets.docker import DockerTarget
+    from gitserver.targets.engine import DockerEngine
+    from gitserver.targets.probe import probe_isolation
+    from gitserver.world import World
+
+    ledger, engine = Ledger.open(settings.ledger_url), DockerEngine(settings.docker_host)
+    layers, stacks = LayerStore(root=settings.state), StackStore(root=settings.state / "stacks")
+
+    def sendable(doc: Mapping[str, Json]) -> OutboundImage:
+        # What was built when releases ran as processes goes onto the stack as it is.
+        stack = stacks.current() if "host" in doc else None
+        return outbound(doc if stack is None else settle(doc, stack, layers), layers, stacks)
+
+    target = DockerTarget(
+        settings, engine, sendable, lambda doc, process, env: command_of(layers, doc, process, env)
+    )  # fmt: skip
+    isolation = probe_isolation(settings.state, required=settings.isolation)
+    sites = BuildSites(settings, engine, stacks)
+
+    def runner(job: Job) -> Runner:
+        sandbox = SandboxRunner(settings, isolation, job.app.id, job.cancelled)
+
+        def run(child: Child, log: Callable[[str], None]) -> int:
+            if child.contained:
+                return sites.runner(job.app.id, job.cancelled, log)(child, log)
+            return sandbox(child, log)
+
+        return run
+
+    kitchen = PackKitchen(
+        settings, ledger, runner, ground=StackGround(stacks), dockerfile=_dockerfile_builder(settings), publish=_publisher(settings),
+    )  # fmt: skip
+    return World(settings, ledger, target, kitchen)
+
+
+def _publisher(settings: Settings) -> Callable[[Job, Image], None] | None:
+    """None without a registry."""
+    from gitserver.publish import Publisher, settings_from
+
+    if not settings.registry:
+        return None
+    place = settings_from(
+        registry=settings.registry, plain_http=settings.registry_plain_http, docker_config=settings.docker_config,
+        environment=settings.build_env,
+    )  # fmt: skip
+    return Publisher(place, settings.state).publish
+
+
+def _dockerfile_builder(settings: Settings) -> Callable[[Job, Tree], BuiltImage] | None:
+    """None where the operator does not allow it: a Dockerfile is then a file like any other."""
+    from buildpacks.order import BuiltImage
+    from gitserver.targets.build_network import BuildNetwork
+    from gitserver.targets.dockerfile import DockerfileOrder, build_dockerfile
+
+    def build(job: Job, tree: Tree) -> BuiltImage:
+        work_dir = settings.state / "builds" / str(job.build.id) / "dockerfile"
+        shutil.rmtree(work_dir, ignore_errors=True)
+        work_dir.mkdir(parents=True)
+        order = DockerfileOrder(
+            tree_root=tree.root, work_dir=work_dir, app=job.app.name, app_id=job.app.id, commit=job.build.commit,
+            host=settings.docker_host, network=BuildNetwork(settings.build_network), timeout_s=settings.build_timeout_s,
+        )  # fmt: skip
+        made = build_dockerfile(order, job.log.line, job.cancelled)
+        return BuiltImage(digest=made.image_id, config=made.document)
+
+    return build if settings.allow_dockerfile else None
+
+
+def make_desk(settings: Settings, world: World) -> CollectionDesk:
+    """Where collections of what nothing needs are asked for."""
+    from gitserver.gc.collector import Collector
+    from gitserver.gc.desk import CollectionDesk
+    from gitserver.targets.engine import DockerEngine
+
+    engine: Engine | None = DockerEngine(settings.docker_host) if settings.target == "docker" else None
+    collector = Collector(settings, world.ledger, world.target, engine, world.routes.reload)
+    return CollectionDesk(lambda dry_run: collector.collect(dry_run=dry_run))
 
 
 def make_web(settings: Settings, stopping: threading.Event) -> Flask:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from buildpacks.order import BuildFailed
-from gitserver import deploy, explain
+from gitserver import deploy, errands, explain
 from gitserver.buildlog import BuildLog
 from gitserver.errors import Failure, Problem
 from gitserver.job import Job
@@ -168,6 +168,9 @@ class Worker:
             self._kicked.set()
 
     def _deploy(self, jobs: Sequence[Job]) -> None:
+        if jobs[0].build.kind in errands.ERRANDS:
+            self._run_errand(jobs[0])
+            return
         candidates: list[deploy.Candidate] = []
         for job in jobs:
             started_at = time.monotonic()
@@ -199,6 +202,14 @@ class Worker:
                 release_id=None if release is None else release.id,
             )  # fmt: skip
             self._world.retire(one)
+
+    def _run_errand(self, job: Job) -> None:
+        try:
+            image = errands.run_errand(job, self._world, self._world.settings.state)
+        except (Problem, BuildFailed) as error:
+            self._give_up([job], [], culprit=job, failure=_failure(error))
+            return
+        self._end(job.build, BuildState.SUCCEEDED, image_digest=image.digest)
 
     def _open(self, build: Build, unit: _Running) -> Job:
         log = BuildLog(self._world.settings.build_log(build.id), self._mask(build))
@@ -265,7 +276,8 @@ def _key(build: Build) -> EnvKey:
 
 
 def _is_heavy(builds: Sequence[Build]) -> bool:
-    return any(build.kind in BUILDS_ANEW or build.kind is BuildKind.PUBLISH for build in builds)
+    # A move to another stack builds nothing, but a model that starts beside the one that serves needs its memory twice.
+    return any(build.kind in BUILDS_ANEW or build.kind in {BuildKind.PUBLISH, BuildKind.REBASE} for build in builds)
 
 
 def _failure(error: Problem | BuildFailed) -> Failure:

@@ -1,4 +1,4 @@
-"""The corridor's doors for one machine, and what happens around a release: announced, retired, swept, woken.
+"""The corridor's doors, and what happens around a release: announced, retired, swept, woken.
 
 The only place where target, buildpacks, git and gateway are put together for the worker.
 """
@@ -9,16 +9,16 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from buildpacks.order import Runner
+from buildpacks.image.document import parse_document
+from buildpacks.image.store import LayerStore
 from gitserver import explain
 from gitserver.deploy import Candidate, Served
-from gitserver.errors import Json, Problem
-from gitserver.job import Job
-from gitserver.kitchen import ProcessKitchen
+from gitserver.errors import Failure, Json, Problem
+from gitserver.job import Job, Kitchen
 from gitserver.ledger.records import (
     App,
     Build,
@@ -41,12 +41,11 @@ _RESTORE_S = 15.0
 
 
 class World:
-    """Doors of the corridor (job.Doors) over the process target."""
+    """Doors of the corridor (job.Doors) over any target."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, target: Target, runner: Callable[[Job], Runner]) -> None:
-        self.settings, self.ledger, self.target = settings, ledger, target
+    def __init__(self, settings: Settings, ledger: Ledger, target: Target, kitchen: Kitchen) -> None:
+        self.settings, self.ledger, self.target, self.kitchen = settings, ledger, target, kitchen
         self.source = GitSource(settings, ledger)
-        self.kitchen = ProcessKitchen(settings, ledger, runner)
         self.routes = GatewayRoutes(settings.run_dir / "gateway.sock")
         self.started_at: dict[int, float] = {}  # build id -> monotonic seconds, for "is serving (0.6 s)"
         self._on_demand: dict[str, str] = {}  # instance -> address
@@ -71,7 +70,11 @@ class World:
         spec = self._spec(
             job.app, f"b{job.build.id}", f"{environment.branch} {job.build.commit[:7]}", image, config
         )  # fmt: skip
-        running = self.target.start(spec, job.log.line)
+        try:
+            running = self.target.start(spec, job.log.step)
+        except Problem as problem:
+            self._drop_damaged(image, problem.failure)
+            raise
         if job.cancelled.is_set():
             self.target.stop(running.instance, grace_s=1)
             raise Problem("cancelled", actor="the server", build=job.build.id)
@@ -80,6 +83,15 @@ class World:
         for line in _smoke_test(facts):
             job.log.step(line)
         return replace(running, facts=facts)
+
+    def _drop_damaged(self, image: Image, failure: Failure) -> None:
+        """A layer that is not what its name says is made again by the next build, instead of found again."""
+        if failure.code == "layer-damaged":
+            store = LayerStore(root=self.settings.state)
+            for layer in parse_document(image.config).layers:
+                if layer.title == failure.fields.get("layer"):
+                    self.source.forget_big_file(store.layer_path(layer.diff_id) / layer.path)
+                    store.discard(layer.diff_id)
 
     def _spec(self, app: App, instance: str, label: str, image: Image, config: Mapping[str, str]) -> Spec:
         return Spec(

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from tests.services.client import Repo, User
     from tests.services.server import Server
+    from tests.services.targets import Ground
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`make golden` writes the golden files anew; nothing else uses it."""
     parser.addoption("--update-golden", action="store_true", help="write tests/golden/files anew")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """On containers, a machine without an engine is told so once instead of by every test."""
+    if os.environ.get("ALGO_TEST_TARGET", "process") == "process":
+        return
+    from tests.services.targets import why_not
+
+    reason = why_not()
+    if reason is not None:
+        pytest.exit(f"The tests on containers are left out: {reason}", returncode=0)
 
 
 FAST = {"ready_timeout_s": "60", "preview_limit": "20"}  # a busy machine imports scikit-learn in 10 s
@@ -35,21 +48,31 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def fresh_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """`fresh_server(preview_ttl_s="3")` starts a server for this test alone: one that may be killed."""
+def new_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """`new_server(preview_ttl_s="3")` is a server of this test alone, not started; ground: where it runs models."""
     from tests.services.server import Server
 
     made: list[Server] = []
 
-    def start(**settings: str) -> Server:
-        one = Server(tmp_path / f"server{len(made)}" / "state", {**FAST, **settings})
+    def make(*, ground: Ground | None = None, **settings: str) -> Server:
+        one = Server(tmp_path / f"server{len(made)}" / "state", {**FAST, **settings}, ground=ground)
         one.state.parent.mkdir()
         made.append(one)
-        return one.start()
+        return one
 
-    yield start
+    yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def fresh_server(new_server: Callable[..., Server]) -> Callable[..., Server]:
+    """As new_server, started: one that may be killed."""
+
+    def start(**settings: Any) -> Server:
+        return new_server(**settings).start()
+
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,9 @@
 """The layer store: sealed folders named by their content, and images composed of them.
 
     layers/sha256/<hex>/     one unpacked layer, read-only, owned by the server
-    layers/by-blob/<hex>     diff id and size of a one-file slice whose git object is known
-    images/sha256/<hex>/     app/, layers/<buildpack>/<layer> (links into layers/), config.json
+    layers/by-blob/<hex>     diff id and sizes of a one-file slice whose git object is known
+    views/<hex>/             a layer that holds a virtual environment, with this machine's interpreter in it
+    images/sha256/<hex>/     for the process target: app/, layers/<buildpack>/<layer> (links into layers/ and views/)
 
 Rules of this file
 1. A folder appears under its final name complete or not at all: it is made elsewhere on the same disk and renamed.
@@ -25,7 +26,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildpacks.image.config import hex_of, image_digest, render_config
+from buildpacks.image.config import hex_of, render_config
+from buildpacks.image.lease import renew
 from buildpacks.image.tar import Digest, diff_id, refuse_special, walk
 from buildpacks.lifecycle.toml_writer import render_toml
 from buildpacks.order import BigFile, Json
@@ -49,8 +51,8 @@ class LayerStore:
         return self.root / "images" / "sha256" / hex_of(digest)
 
     def has_layer(self, diff_id: str) -> bool:
-        """The layer is sealed here."""
-        return self.layer_path(diff_id).is_dir()
+        """The layer is sealed here, and stays for the build that asks (lease.py)."""
+        return renew(self.root, self.layer_path(diff_id))
 
     def seal(self, source: Path, image_path: str) -> Digest:
         """Take a folder in: fix owner and modes, compute its diff id, move it to its name. source is gone after.
@@ -82,41 +84,88 @@ class LayerStore:
         self._move_in(folder, self.layer_path(digest.diff_id))
         note.parent.mkdir(parents=True, exist_ok=True)
         draft = note.with_name(f".{key}-{secrets.token_hex(4)}")
-        draft.write_text(f"{digest.diff_id} {digest.size_bytes}\n")
+        draft.write_text(f"{digest.diff_id} {digest.size_bytes} {digest.tar_bytes}\n")
         draft.rename(note)
         return digest
 
-    def compose(self, config: Mapping[str, Json]) -> tuple[str, Path]:
-        """The digest of a config and the image's folder, made when it is not there yet.
+    def compose(self, config: Mapping[str, Json], digest: str, interpreter: Path | None = None) -> Path:
+        """The folder in which an image runs as a process of this machine, made when it is not there yet.
 
-        Raises  FileNotFoundError when a layer of it is not in the store
+        digest       its name
+        interpreter  this machine's Python for its virtual environments; None: they have their own
+        Raises       FileNotFoundError when a layer of it is not in the store
         """
-        digest = image_digest(config)
+        layers = [layer for layer in _list(config, "layers") if isinstance(layer, dict)]
+        places = {
+            str(layer["diff_id"]): self._shown(str(layer["diff_id"]), interpreter)
+            for layer in layers
+            if layer["kind"] == "layer"
+        }
         final = self.image_path(digest)
-        if final.is_dir():
-            return digest, final
+        if renew(self.root, final):
+            return final
         draft = self._new_folder()
         app_dir = draft / "app"
         app_dir.mkdir()
-        layers = config["layers"]
-        assert isinstance(layers, list)
         for layer in layers:
-            assert isinstance(layer, dict)
-            source = self.layer_path(str(layer["diff_id"]))
+            diff_id = str(layer["diff_id"])
             if layer["kind"] == "layer":
                 link = draft / "layers" / str(layer["path"])
                 link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to(Path("../../../../..") / "layers" / "sha256" / source.name)
-                source.stat()
+                link.symlink_to(Path("../../../../..") / places[diff_id])
             else:
-                _link_tree(source, app_dir)
+                _link_tree(self.layer_path(diff_id), app_dir)
         (draft / "layers" / "config").mkdir(parents=True, exist_ok=True)
-        (draft / "layers" / "config" / "metadata.toml").write_text(render_toml(_metadata(config)))
+        (draft / "layers" / "config" / "metadata.toml").write_text(render_toml(launch_metadata(config)))
         (draft / "config.json").write_bytes(render_config(config))
         for folder, _, _ in os.walk(draft):
             Path(folder).chmod(0o755)
         self._move_in(draft, final)
-        return digest, final
+        return final
+
+    def discard(self, diff_id: str) -> None:
+        """Take a layer out, and its view: it was found to be damaged. Not there: no-op."""
+        for path in (self.layer_path(diff_id), self.view_path(diff_id)):
+            away = self._new_folder() / "discarded"
+            try:
+                path.rename(away)
+            except FileNotFoundError:
+                pass
+            shutil.rmtree(away.parent)
+
+    def view_path(self, diff_id: str) -> Path:
+        """Where a layer's view lies, whether it is there or not."""
+        return self.root / "views" / hex_of(diff_id)
+
+    def _shown(self, diff_id: str, interpreter: Path | None) -> Path:
+        """Where a process of this machine finds a layer, below the root: itself, or its view."""
+        layer = self.layer_path(diff_id)
+        layer.stat()
+        if interpreter is None or not (layer / "pyvenv.cfg").is_file():
+            return layer.relative_to(self.root)
+        view = self.view_path(diff_id)
+        if not (view / "bin" / "python").exists():  # also when the interpreter that it had was removed
+            self._make_view(layer, view, interpreter)
+        return view.relative_to(self.root)
+
+    def _make_view(self, layer: Path, view: Path, interpreter: Path) -> None:
+        draft = self._new_folder()
+        for entry in layer.iterdir():
+            if entry.name not in {"bin", "pyvenv.cfg"}:
+                (draft / entry.name).symlink_to(Path("../..") / layer.relative_to(self.root) / entry.name)
+        (draft / "bin").mkdir()
+        for script in (layer / "bin").iterdir():
+            if not script.name.startswith("python"):
+                _link_or_copy(script, draft / "bin" / script.name, follow=False)
+            elif script.name != "python" and script.is_symlink():
+                (draft / "bin" / script.name).symlink_to("python")
+        (draft / "bin" / "python").symlink_to(interpreter)
+        (draft / "pyvenv.cfg").write_text(f"home = {interpreter.parent}\ninclude-system-site-packages = false\n")
+        for path in (draft, draft / "bin"):
+            path.chmod(0o755)
+        (draft / "pyvenv.cfg").chmod(0o444)
+        shutil.rmtree(view, ignore_errors=True)
+        self._move_in(draft, view)
 
     def _new_folder(self) -> Path:
         folder = self.root / "layers" / "drafts" / secrets.token_hex(8)
@@ -137,6 +186,7 @@ class LayerStore:
                 self._move_in(draft, final)
             else:
                 raise
+        renew(self.root, final)  # what was there before may be as old as the collector likes them
 
 
 def _freeze(root: Path) -> None:
@@ -178,35 +228,34 @@ def _link_tree(source: Path, target: Path) -> None:
             _link_or_copy(Path(os.fsdecode(path)), here)
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def _link_or_copy(source: Path, target: Path, *, follow: bool = True) -> None:
     try:
-        target.hardlink_to(source)
+        os.link(source, target, follow_symlinks=follow)
     except OSError as error:
         if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK}:
             raise
-        shutil.copy2(source, target)
+        shutil.copy2(source, target, follow_symlinks=follow)
 
 
 def _read_note(path: Path) -> Digest | None:
     try:
-        name, size = path.read_text().split()
+        name, size, tar = path.read_text().split()
         hex_of(name)
-        return Digest(diff_id=name, size_bytes=int(size))
+        return Digest(diff_id=name, size_bytes=int(size), tar_bytes=int(tar))
     except (FileNotFoundError, ValueError):
         return None
 
 
-def _metadata(config: Mapping[str, Json]) -> dict[str, object]:
+def launch_metadata(config: Mapping[str, Json]) -> dict[str, object]:
     """<layers>/config/metadata.toml of the specification, as far as a launcher reads it."""
-    processes = config.get("processes")
-    assert isinstance(processes, list)
-    default = next((item["type"] for item in processes if isinstance(item, dict) and item.get("default")), "")
+    processes = [item for item in _list(config, "processes") if isinstance(item, dict)]
     return {
-        "buildpack-default-process-type": default,
+        "buildpack-default-process-type": next((item["type"] for item in processes if item.get("default")), ""),
         "buildpacks": config["buildpacks"],
-        "processes": [
-            {key: value for key, value in item.items() if key != "default"}
-            for item in processes
-            if isinstance(item, dict)
-        ],
+        "processes": [{key: value for key, value in item.items() if key != "default"} for item in processes],
     }
+
+
+def _list(config: Mapping[str, Json], name: str) -> list[Json]:
+    value = config.get(name)
+    return value if isinstance(value, list) else []

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from buildpacks.lifecycle.failure import ExitCode, LifecycleError
+
+_PROXIES = frozenset({"http_proxy", "https_proxy", "no_proxy", "all_proxy"})
 
 
 class Job(NamedTuple):
@@ -20,6 +23,7 @@ class Job(NamedTuple):
     cache      restored cache=true layers: <cache>/metadata.json and <cache>/layers/<id>/<layer>; '' for none
     previous   `buildpacks` of the previous image's lifecycle metadata, as the result's
     env        base values for the allow-list
+    inherits_proxies  whoever started this process decides the way out: its proxy variables count, not env's
     """
 
     app: str
@@ -35,6 +39,7 @@ class Job(NamedTuple):
     env: Mapping[str, str]
     target: Mapping[str, str]
     exec_env: str = "production"
+    inherits_proxies: bool = False
     detect_timeout_s: float = 60.0
 
 
@@ -45,6 +50,8 @@ def read_job(path: str) -> Job:
             document = json.load(file)
         document["buildpacks"] = tuple(document["buildpacks"])
         document["previous"] = tuple(document["previous"])
+        if document.get("inherits_proxies"):
+            document["env"] |= {name: value for name, value in os.environ.items() if name.lower() in _PROXIES}
         return Job(**document)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise LifecycleError(ExitCode.ARGUMENTS, "lifecycle-arguments", message=str(error)) from error

@@ -48,30 +48,47 @@ def resolve(
     """
     app_dir = layers_dir.parent / "app"
     moves = ((IMAGE_LAYERS, str(layers_dir)), (IMAGE_APP, str(app_dir)))
-    command = _words(process.get("command"))
-    if not command:
-        raise LifecycleError(ExitCode.LAUNCH, "launch-no-command", process=str(process.get("type", "")))
-    args = list(user_args) if user_args is not None else _words(process.get("args"))
+    words = words_of(process, user_args)
     process_env = launch_env(layers_dir, buildpacks, str(process.get("type", "web")), env)
-    return [relocate(word, moves) for word in (*command, *args)], process_env
+    return [relocate(word, moves) for word in words], process_env
 
 
 def launch_env(
     layers_dir: Path, buildpacks: Sequence[str], process_type: str, env: Mapping[str, str]
 ) -> dict[str, str]:
-    """The environment alone: per buildpack all layers' folders, then their env/, env.launch/, env.launch/<type>/."""
+    """The environment alone, for layers that lie in <layers_dir>/<buildpack>/<layer>."""
+    packs = [_layers(layers_dir / pack_id.replace("/", "_")) for pack_id in buildpacks]
+    moves = ((IMAGE_LAYERS, str(layers_dir)), (IMAGE_APP, str(layers_dir.parent / "app")))
+    return env_of_layers(packs, process_type, env, moves)
+
+
+def env_of_layers(
+    packs: Sequence[Sequence[str]], process_type: str, env: Mapping[str, str], moves: Sequence[tuple[str, str]]
+) -> dict[str, str]:
+    """Per buildpack all layers' folders, then their env/, env.launch/, env.launch/<type>/.
+
+    packs  folders of each buildpack's layers, in build order, sorted within one
+    moves  what becomes of folders in the values that layers set: where they say they are -> where they will be
+    """
     result = {name: value for name, value in env.items() if name not in _DROPPED}
-    layer_lists = [_layers(layers_dir / pack_id.replace("/", "_")) for pack_id in buildpacks]
-    for layers in layer_lists:
+    for layers in packs:
         for layer in layers:
             add_root_dirs(result, layer, LAUNCH_DIRS)
         for layer in layers:
             _refuse_unsupported(layer)
             for folder in ("env", "env.launch", f"env.launch/{process_type}"):
                 add_env_dir(result, os.path.join(layer, folder))
-    moves = ((IMAGE_LAYERS, str(layers_dir)), (IMAGE_APP, str(layers_dir.parent / "app")))
     own = {name for name in result if result[name] != env.get(name)}
     return {name: relocate(value, moves) if name in own else value for name, value in result.items()}
+
+
+def words_of(process: Mapping[str, object], user_args: Sequence[str] | None = None) -> list[str]:
+    """Command and arguments of a process. Raises LifecycleError 82: launch-no-command."""
+    command = _words(process.get("command"))
+    if not command:
+        raise LifecycleError(ExitCode.LAUNCH, "launch-no-command", process=str(process.get("type", "")))
+    args = list(user_args) if user_args is not None else _words(process.get("args"))
+    return [*command, *args]
 
 
 def _layers(pack_dir: Path) -> list[str]:

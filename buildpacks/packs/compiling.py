@@ -7,17 +7,21 @@ import subprocess
 from buildpacks.packs.cnb import PackFailed
 
 
-def compile_folder(python: str, folder: str, image_path: str) -> None:
+def compile_folder(compiler: str, folder: str, image_path: str) -> None:
     """Byte-code beside every source below folder, with image_path in place of folder inside it.
 
-    Raises  PackFailed('python-broken') when the interpreter itself fails
+    compiler  ALGO_COMPILER: {"argv": [...], "env": {...}} that run the image's interpreter
+    Raises    PackFailed('python-broken') when the interpreter itself fails
     """
+    import json
+
     from buildpacks.packs import bytecode
 
+    how = json.loads(compiler)
     status = subprocess.run(
-        [python, "-s", "-S", bytecode.__file__, folder, image_path],
-        env={"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
+        [*how["argv"], "-s", "-S", bytecode.__file__, folder, image_path],
+        env={**how["env"], "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
         check=False,
     ).returncode  # under the build's own time limit
     if status != 0:
-        raise PackFailed("python-broken", python=python, status=status)
+        raise PackFailed("python-broken", python=how["argv"][-1], status=status)

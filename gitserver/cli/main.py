@@ -36,6 +36,7 @@ COMMANDS: dict[str, Entry] = {
     "builds": Entry(module="builds", summary="List, show, follow and cancel builds."),
     "releases": Entry(module="releases", summary="List releases, newest first."),
     "versions": Entry(module="releases", summary="List versions, newest first."),
+    "image": Entry(module="images", summary="List, show, save and verify images."),
     "rollback": Entry(module="releases", summary="Put a version or an earlier release back."),
     "previews": Entry(module="previews", summary="List and remove previews."),
     "config": Entry(module="config", summary="Read and change environment variables."),
@@ -44,6 +45,8 @@ COMMANDS: dict[str, Entry] = {
     "tokens": Entry(module="tokens", summary="Your tokens."),
     "destroy": Entry(module="apps", summary="Destroy an app for ever."),
     "credential": Entry(module="login", summary="Answer git's questions for a password."),
+    "stack": Entry(module="stacks", summary="Make and choose what images lie on."),
+    "gc": Entry(module="gc", summary="Take away images, layers and caches that nothing needs."),
     "serve": Entry(module="serve", summary="Run the server."),
 }
 

@@ -70,6 +70,12 @@ def age(moment: Json, now: datetime) -> str:
     return f"{words} ago" if seconds > 0 else f"in {words}"
 
 
+def megabytes(size: Json) -> str:
+    """`4.1 kB`, `213.0 MB`, of bytes."""
+    amount = float(size) if isinstance(size, (int, float)) else 0.0
+    return f"{amount / 1e6:.1f} MB" if amount >= 1e5 else f"{amount / 1e3:.1f} kB"
+
+
 def utc_now() -> datetime:
     """The clock that ages are measured against."""
     return datetime.now(UTC)

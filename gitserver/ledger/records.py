@@ -77,7 +77,7 @@ class Environment:
 
 
 class BuildKind(StrEnum):
-    """Everything that changes what serves is one of these durable jobs."""
+    """Everything that changes what serves is one of these durable jobs; the last two change nothing."""
 
     DEPLOY = "deploy"  # branch push: build when needed, release, move the branch
     PUBLISH = "publish"  # new tag: version record, production release, tag ref
@@ -85,6 +85,9 @@ class BuildKind(StrEnum):
     REDEPLOY = "redeploy"  # build an unchanged commit again
     CONFIG = "config"  # same image, new configuration
     DELETE = "delete"  # a branch went: preview torn down
+    REBASE = "rebase"  # same layers on another stack, no build: `algo stack upgrade`
+    VERIFY = "verify"  # builds again beside everything and compares; releases nothing
+    UPLOAD = "upload"  # an image that is there goes to the registry once more; releases nothing
 
 
 class BuildState(StrEnum):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
 from gitserver.errors import Json, Problem
 from gitserver.ledger import rows
 from gitserver.ledger.base import Rows, now
-from gitserver.ledger.records import BuildKind, Environment, Image, Release, Snapshot, Version
+from gitserver.ledger.records import BuildKind, BuildState, Environment, Image, Release, Snapshot, Version
 from gitserver.ledger.schema import apps, builds, environments, images, principals, releases, tokens, versions
 
 
@@ -39,6 +39,29 @@ class ReleaseRows(Rows):
         query = sa.select(images).where(images.c.app_id == app_id).order_by(images.c.id.desc())
         with self._read() as db:
             return [rows.image(row) for row in db.execute(query).mappings().all()]
+
+    def every_image(self) -> list[Image]:
+        """Of all apps, of destroyed ones too, newest first; a digest that several commits share comes several times."""
+        with self._read() as db:
+            return [rows.image(row) for row in db.execute(sa.select(images).order_by(images.c.id.desc())).mappings()]
+
+    def forget_images(self, digests: Sequence[str]) -> list[str]:
+        """Remove images whose files are about to go; the digests of which no row is left.
+
+        A row stays while a queued or running job is of its commit: asked in the same transaction, so that a job which
+        is claimed afterwards finds no image at all and never half of one.
+        """
+        live = sa.select(builds.c.id).where(
+            builds.c.app_id == images.c.app_id, builds.c.commit == images.c.commit,
+            builds.c.state.in_((BuildState.QUEUED.value, BuildState.RUNNING.value)),
+        )  # fmt: skip
+        gone = []
+        with self._write() as db:
+            for digest in digests:
+                db.execute(sa.delete(images).where(images.c.digest == digest, ~live.exists()))
+                if db.execute(sa.select(images.c.id).where(images.c.digest == digest).limit(1)).first() is None:
+                    gone.append(digest)
+        return gone
 
     def add_release(  # noqa: PLR0913 -- a row; every field is named at the call
         self, *, environment_id: int, image_digest: str, commit: str, version_tag: str | None, config_version: int,

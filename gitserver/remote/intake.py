@@ -17,6 +17,7 @@ from pathlib import Path
 
 from gitserver.errors import Problem
 from gitserver.ledger.records import App, Build, BuildKind, EnvKind, NewBuild, Principal
+from gitserver.ledger.store import Ledger
 from gitserver.push import AppName
 from gitserver.remote.channel import RemoteDoors, Wire
 from gitserver.remote.ingest import Ingested, check_space, ingest
@@ -136,7 +137,7 @@ class Intake:
             versions=ledger.versions(app.id) if app else (),
             previews=previews,
             preview_limit=self.doors.settings.preview_limit,
-            built={image.commit for image in ledger.images(app.id)} if app else (),
+            built=_built(ledger, app.id) if app else (),
             commits=peel(repo_path, new_oids, env),
             options=options,
             is_ancestor=lambda ancestor, descendant: is_ancestor(repo_path, ancestor, descendant, env),
@@ -220,3 +221,9 @@ def _all_known(oids: Sequence[str], refs: Mapping[str, Ref]) -> bool:
 
 def _silent(_: bytes) -> None:
     """The client asked for quiet."""
+
+
+def _built(ledger: Ledger, app_id: int) -> set[str]:
+    """Commits that were built once, whether their images are still kept or not."""
+    released = (release.commit for release in ledger.releases(app_id, limit=1000))
+    return {*(image.commit for image in ledger.images(app_id)), *released}

@@ -21,6 +21,7 @@ from types import FrameType
 from gitserver.accounts.bootstrap import bootstrap
 from gitserver.errors import Problem
 from gitserver.ledger.store import Ledger
+from gitserver.serve.greeting import describe_target
 from gitserver.settings import Address, Settings, save_settings
 from gitserver.targets.probe import probe_isolation
 
@@ -61,6 +62,8 @@ def serve(settings: Settings) -> int:
         save_settings(settings, settings.run_dir / "settings.json")
         print(f"algo serves {settings.url} and ssh://git@{settings.ssh}, state in {settings.state}", flush=True)
         print(isolation.describe(), flush=True)
+        for line in describe_target(settings):
+            print(line, flush=True)
         if greeting is not None:
             print(greeting, flush=True)
         _supervise(settings, stop)

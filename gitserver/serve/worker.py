@@ -9,10 +9,11 @@ import threading
 from types import FrameType
 
 from gitserver.errors import Json
+from gitserver.gc.desk import CollectionDesk
 from gitserver.ledger.records import EnvKind
 from gitserver.serve.component import begin
 from gitserver.wire import Answerer, Message
-from gitserver.wiring import make_world
+from gitserver.wiring import make_desk, make_world
 from gitserver.worker import Worker
 from gitserver.world import World
 
@@ -34,7 +35,8 @@ def main(argv: list[str]) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     world.restore()
-    answerer = Answerer(settings.run_dir / "worker.sock", lambda message: _answer(message, world, worker))
+    desk = make_desk(settings, world)
+    answerer = Answerer(settings.run_dir / "worker.sock", lambda message: _answer(message, world, worker, desk))
     world.routes.reload()
     sweeper = threading.Thread(target=_sweep, args=(world, stopping), name="sweep")
     sweeper.start()
@@ -56,7 +58,7 @@ def _sweep(world: World, stopping: threading.Event) -> None:
             _LOG.exception("the sweep goes on")
 
 
-def _answer(message: Message, world: World, worker: Worker) -> Message:
+def _answer(message: Message, world: World, worker: Worker, desk: CollectionDesk) -> Message:
     match message.get("op"):
         case "kick":
             worker.kick()
@@ -64,6 +66,10 @@ def _answer(message: Message, world: World, worker: Worker) -> Message:
             pass
         case "wake":
             return _wake(message, world)
+        case "gc":
+            return {"ok": True, **desk.begin(dry_run=message.get("dry_run") is True)}
+        case "gc-state":
+            return {"ok": True, **desk.state()}
         case "destroy":
             world.destroy(_integer(message["app_id"]))
         case other:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import selectors
 import subprocess
 import threading
 import time
@@ -15,6 +13,7 @@ from pathlib import Path
 from buildpacks.order import BuildFailed, Child
 from gitserver.errors import Problem
 from gitserver.settings import Settings
+from gitserver.targets.build_lines import pass_on
 from gitserver.targets.family import Family
 from gitserver.targets.instance import MARK, Life, read_stat
 from gitserver.targets.lodging import Lodging
@@ -24,10 +23,7 @@ from gitserver.targets.spawn import SandboxFailed, spawn
 
 WHEEL_UID = 19999  # executes nothing of anybody's repository; owns the wheel cache that all apps share
 MEMORY_MIB = 4096
-MAX_LINE_BYTES = 16 * 1024
-_LOOK_S = 0.1
 _MEMORY_LOOK_S = 1.0
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class SandboxRunner:
@@ -50,10 +46,7 @@ class SandboxRunner:
         if self._isolation.level >= Level.USER:
             uid = WHEEL_UID if child.trusted else self._lodging.uid(self._app_id)
             assert uid is not None
-            own = self._settings.state / "builds"
-            # Its own workspace, job and operator's settings included, is readable by this user and nobody else.
-            for path in (*(path for path in child.readable if path.is_relative_to(own)), *child.writable):
-                give_away(path, uid)
+            hand_over(child, uid, self._settings)
         name = f"build-{self._app_id}-{threading.get_ident()}"
         group = self._lodging.group(name)
         try:
@@ -91,20 +84,7 @@ class SandboxRunner:
 
     def _follow(self, process: subprocess.Popen[bytes], watch: _Watch, log: Callable[[str], None]) -> int | None:
         """Pass lines on until the process has ended; its status, None when its time was over first."""
-        assert process.stdout is not None
-        lines = _Lines(log)
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while watch.has_time():
-                if selector.select(_LOOK_S):
-                    data = os.read(process.stdout.fileno(), 65536)
-                    if not data:
-                        break
-                    lines.feed(data)
-                elif process.poll() is not None:
-                    # A daemon of the build's may hold the pipe open; the build itself is over when its process is.
-                    break
-        lines.end()
+        pass_on(process, log, watch.has_time)
         if watch.is_over:
             return None
         try:
@@ -131,30 +111,11 @@ class _Watch:
         return now < self.deadline_at and not self.is_over
 
 
-class _Lines:
-    """Bytes become lines without control bytes, none longer than MAX_LINE_BYTES: a longer one is several."""
-
-    def __init__(self, log: Callable[[str], None]) -> None:
-        self._log, self._pending = log, b""
-
-    def feed(self, data: bytes) -> None:
-        """Pass on what is whole."""
-        *lines, self._pending = (self._pending + data).split(b"\n")
-        for line in lines:
-            self._say(line)
-        while len(self._pending) > MAX_LINE_BYTES:
-            self._say(self._pending[:MAX_LINE_BYTES])
-            self._pending = self._pending[MAX_LINE_BYTES:]
-
-    def end(self) -> None:
-        """A last line may have no end."""
-        if self._pending:
-            self._say(self._pending)
-
-    def _say(self, line: bytes) -> None:
-        line = line.rstrip(b"\r")
-        for start in range(0, max(len(line), 1), MAX_LINE_BYTES):
-            self._log(_CONTROL.sub("", line[start : start + MAX_LINE_BYTES].decode("utf-8", "replace")))
+def hand_over(child: Child, uid: int, settings: Settings) -> None:
+    """Make a child's workspace its user's: its job, operator's settings included, is readable by nobody else."""
+    own = settings.state / "builds"
+    for path in (*(path for path in child.readable if path.is_relative_to(own)), *child.writable):
+        give_away(path, uid)
 
 
 def give_away(path: Path, uid: int) -> None:

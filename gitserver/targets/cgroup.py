@@ -128,6 +128,18 @@ def find_tree(state: Path) -> CgroupTree | None:
     return None
 
 
+def find_group(pid: int) -> Cgroup | None:
+    """The group that somebody else put a process into, to be read; None where this machine does not show it to us."""
+    for line in _read(Path(f"/proc/{pid}/cgroup")).splitlines():
+        _, names, path = line.split(":", 2)
+        for version, base in ((1, _ROOT / "memory"), (2, _ROOT)):
+            is_wanted = "memory" in names.split(",") if version == 1 else names == ""
+            folder = base / path.lstrip("/")
+            if is_wanted and path != "/" and (folder / "cgroup.procs").exists():
+                return Cgroup(memory=folder, pids=folder, version=version)
+    return None
+
+
 def _version_1(name: str) -> CgroupTree | None:
     memory, pids = _own("memory"), _own("pids")
     if memory is None or pids is None:

@@ -1,30 +1,26 @@
-"""What an instance gets to live in: its command, an environment made from nothing, the folders that it sees.
-
-Who says what in the environment, later ones win:
-  1. the platform's ground: PATH, LANG, and that Python neither writes bytecode nor holds lines back
-  2. the app's configuration, without what is_reserved() names
-  3. the image's layers, by the rules of the buildpack specification (prepend, default, override)
-  4. the app's configuration once more, except search paths: the owner has the last word, but a PYTHONPATH of
-     theirs comes after the layers' and cannot hide the runtime
-  5. the platform's own: where to listen, whom to tell, which folders are the instance's
-"""
+"""What an instance gets to live in: its command, its environment (environment.py), the folders that it sees."""
 
 from __future__ import annotations
 
-import hashlib
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from buildpacks.image.store import LayerStore
 from buildpacks.lifecycle.failure import LifecycleError
 from buildpacks.lifecycle.launch import resolve
-from buildpacks.toolchain import find_toolchain, prefix_of
+from buildpacks.toolchain import find_toolchain, prefix_of, stand_in, version_of
 from gitserver.errors import Json, Problem
-from gitserver.reserved import is_reserved
 from gitserver.settings import Settings
 from gitserver.targets.cgroup import Cgroup
 from gitserver.targets.contract import Spec
+from gitserver.targets.environment import (
+    about,
+    app_uid,
+    make_environment,
+    server_mark,
+    web_process,
+)
 from gitserver.targets.family import user_tasks
 from gitserver.targets.instance import MARK, Folder
 from gitserver.targets.probe import Isolation
@@ -38,13 +34,6 @@ from gitserver.targets.sandbox import (
 )
 from gitserver.targets.spawn import open_way
 
-SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
-SHIM = "_gitserver_runtime"
-FIRST_UID = 20000  # plus the app's id: users that no distribution gives out
-_LAST_UID = 59999  # above are container users' and systemd's own
-_GROUND = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
-SEARCH_PATHS = frozenset({"PATH", "LD_LIBRARY_PATH", "PYTHONPATH"})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lodging:
@@ -57,13 +46,11 @@ class Lodging:
         """The user that an app's processes run as; None: the server's own. Raises Problem('too-many-apps')."""
         if self.isolation.level < Level.USER:
             return None
-        if not 0 <= app_id <= _LAST_UID - FIRST_UID:
-            raise Problem("too-many-apps", limit=_LAST_UID - FIRST_UID)
-        return FIRST_UID + app_id
+        return app_uid(app_id)
 
     def mark(self, name: str) -> str:
         """A child's name that no child of another server on this machine has."""
-        return f"{hashlib.sha256(bytes(self.settings.state)).hexdigest()[:12]}/{name}"
+        return f"{server_mark(self.settings.state)}/{name}"
 
     def group(self, name: str) -> Cgroup | None:
         """A child's control group, where there are any."""
@@ -98,8 +85,9 @@ class Lodging:
         """One instance's process.
 
         port    where to listen on 127.0.0.1; None: on the socket in its folder
-        Raises  Problem('no-web-process' | 'launch-failed' | 'too-many-apps')
+        Raises  Problem('no-web-process' | 'launch-failed' | 'too-many-apps' | 'python-not-here' | 'layer-gone')
         """
+        self._unpack(spec)
         cwd, argv, env = self._command(spec, folder, port)
         layers = layer_paths(self.settings, spec.image)
         readable = [
@@ -110,17 +98,33 @@ class Lodging:
         )  # fmt: skip
         return replace(plan, argv=argv, env=env, cwd=str(cwd))
 
+    def _unpack(self, spec: Spec) -> None:
+        """The image's folder, with this machine's Python in the place of the image's own."""
+        python = spec.image.get("python")
+        interpreter = None
+        if isinstance(python, dict):
+            version = str(python["version"])
+            pythons = find_toolchain().pythons
+            interpreter = stand_in(version, pythons)
+            if interpreter is None:
+                found: list[Json] = [*dict.fromkeys(filter(None, map(version_of, pythons)))]
+                raise Problem("python-not-here", wanted=version, available=found)
+        try:
+            LayerStore(root=self.settings.state).compose(spec.image, spec.image_digest, interpreter)
+        except FileNotFoundError as error:
+            raise Problem("layer-gone", digest=spec.image_digest, path=str(error.filename)) from error
+
     def _command(self, spec: Spec, folder: Folder, port: int | None) -> tuple[Path, list[str], dict[str, str]]:
         """Working folder, arguments and environment of a spec's web process."""
         image = image_path(self.settings, spec.image_digest)
         process = web_process(spec.image)
-        config = {name: value for name, value in spec.env.items() if not is_reserved(name)}
+        own = _own_environment(self.settings, spec, folder, port) | {MARK: self.mark(spec.instance)}
         try:
-            argv, env = resolve(image / "layers", _buildpack_ids(spec.image), process, _GROUND | config)
+            argv, env = make_environment(
+                spec, lambda given: resolve(image / "layers", _buildpack_ids(spec.image), process, given), own
+            )
         except LifecycleError as error:
             raise Problem("launch-failed", detail=str(error)) from error
-        env |= {name: value for name, value in config.items() if name not in SEARCH_PATHS}
-        env |= _own_environment(self.settings, spec, folder, port) | {MARK: self.mark(spec.instance)}
         return image / "app" / _directory(process), argv, env
 
     def _python_folders(self) -> list[Path]:
@@ -137,12 +141,9 @@ def _own_environment(settings: Settings, spec: Spec, folder: Folder, port: int |
     return {
         "HOME": str(folder.io / "home"),
         "TMPDIR": str(folder.io / "tmp"),
-        "ALGO_MODEL_NAME": spec.app_name.app,
-        "ALGO_OWNER": spec.app_name.owner,
-        "ALGO_MODEL_VERSION": spec.label,
         "ALGO_READY_FILE": str(folder.ready),
         "ALGO_TERMINATION_LOG": str(folder.termination),
-        "ALGO_MAX_BODY_BYTES": str(settings.max_body_bytes),
+        **about(settings, spec),
         **where,
     }
 
@@ -159,37 +160,15 @@ def image_path(settings: Settings, digest: str) -> Path:
 
 
 def layer_paths(settings: Settings, image: Mapping[str, Json]) -> list[Path]:
-    """Where the kitchen sealed an image's layers: the image's folder has links to them."""
-    return [
-        settings.state / "layers" / "sha256" / str(layer["diff_id"]).removeprefix("sha256:")
+    """Where the kitchen sealed an image's layers, and their views: the image's folder has links to them."""
+    store = LayerStore(root=settings.state)
+    names = [
+        str(layer["diff_id"])
         for layer in _list(image, "layers")
         if isinstance(layer, dict) and layer.get("kind") == "layer"
     ]
-
-
-def web_process(image: Mapping[str, Json]) -> Mapping[str, Json]:
-    """The process that answers calls: type web, else the default one. Raises Problem('no-web-process')."""
-    processes = [process for process in _list(image, "processes") if isinstance(process, dict)]
-    for process in processes:
-        if process.get("type") == "web":
-            return process
-    for process in processes:
-        if process.get("default"):
-            return process
-    raise Problem("no-web-process", found=[str(process.get("type")) for process in processes])
-
-
-def is_shim(image: Mapping[str, Json]) -> bool:
-    """Whether the web process is our runtime, which says when it is ready and why it is not."""
-    command = web_process(image).get("command")
-    return isinstance(command, list) and SHIM in command
-
-
-def free_port() -> int:
-    """A port that was free a moment ago; a web process is told to take it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    views = [view for view in map(store.view_path, names) if view.is_dir()]
+    return [*map(store.layer_path, names), *views]
 
 
 def _buildpack_ids(image: Mapping[str, Json]) -> list[str]:

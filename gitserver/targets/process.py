@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -22,12 +21,15 @@ from gitserver.errors import Json, Problem
 from gitserver.settings import Settings
 from gitserver.targets.applog import AppLog
 from gitserver.targets.contract import Running, Spec
+from gitserver.targets.environment import is_shim
 from gitserver.targets.family import Family
 from gitserver.targets.instance import NO_LIFE, Folder, Life, Note, read_stat, write_endpoint
 from gitserver.targets.keeper import Keeper, Kept
-from gitserver.targets.lodging import Lodging, free_port, is_shim
+from gitserver.targets.listening import listeners_of
+from gitserver.targets.lodging import Lodging
 from gitserver.targets.probe import Isolation, probe_isolation
 from gitserver.targets.readiness import Watched, is_listening, wait_ready
+from gitserver.targets.roster import Roster
 from gitserver.targets.spawn import SandboxFailed, spawn
 from gitserver.targets.warm import WarmChild, WarmParents, can_be_warm
 
@@ -71,6 +73,11 @@ class _Live:
     oom_kills: int = 0
     was_over: bool = False
 
+    @property
+    def life(self) -> Life:
+        """Its first process."""
+        return self.family.life
+
 
 class ProcessTarget:
     """contract.Target over this machine's processes. warm: keep parents that have the imports done (warm.py)."""
@@ -82,15 +89,12 @@ class ProcessTarget:
         self.isolation: Isolation = probe_isolation(settings.state, required=settings.isolation)
         self._lodging = Lodging(settings=settings, isolation=self.isolation)
         self._warm = WarmParents(settings, self._lodging) if warm and can_be_warm(self.isolation) else None
-        self._lock = threading.Lock()
-        self._gates: dict[str, threading.Lock] = {}
-        self._live: dict[str, _Live] = {}
-        self._ports: dict[str, int] = {}  # kept over restarts, so that the address stays what it was
+        self._roster: Roster[_Live] = Roster()
         self._log = AppLog(settings.app_log)
         self._memory_looked_at = self._logs_looked_at = 0.0
         self._adopt()
         kept = Kept(
-            is_alive=self._is_alive, start=self._restart, look=self._look, how_it_ended=self._how_it_ended,
+            is_alive=self._roster.is_alive, start=self._restart, look=self._look, how_it_ended=self._how_it_ended,
             event=lambda spec, text: self._log.event(spec.app_id, spec.label, text),
         )  # fmt: skip
         self._keeper = Keeper(kept)
@@ -101,7 +105,7 @@ class ProcessTarget:
         """Start and wait until ready; a running instance of that name is returned as it is. Raises Problem."""
         if not _INSTANCE.fullmatch(spec.instance):
             raise ValueError(f"not an instance's name: {spec.instance!r}")
-        with self._gate(spec.instance):
+        with self._roster.gate(spec.instance):
             return self.find(spec.instance) or self._start(spec)
 
     def keep(self, spec: Spec) -> None:
@@ -114,16 +118,14 @@ class ProcessTarget:
     def stop(self, instance: str, *, grace_s: float) -> None:
         """SIGTERM, SIGKILL after grace_s; returns when nothing of it is left."""
         self._keeper.forget(instance)
-        with self._lock:
-            live = self._live.get(instance)
+        live = self._roster.get(instance)
         if live is not None and grace_s > 0:
             # Before the gate: a start that waits for readiness under it sees the end and lets go.
             live.is_stopping = True
             live.family.terminate()
-        with self._gate(instance):
-            with self._lock:
-                live = self._live.pop(instance, None)
-                self._ports.pop(instance, None)
+        with self._roster.gate(instance):
+            live = self._roster.pop(instance)
+            self._roster.forget_port(instance)
             if live is not None:
                 self._end(live, grace_s=grace_s)
         if self._warm is not None:
@@ -131,16 +133,11 @@ class ProcessTarget:
 
     def find(self, instance: str) -> Running | None:
         """The instance if it is ready now."""
-        with self._lock:
-            live = self._live.get(instance)
-        if live is None or live.facts is None or not live.family.life.is_alive():
-            return None
-        return Running(instance=instance, address=live.address, facts=live.facts)
+        return self._roster.find(instance)
 
     def instances(self) -> tuple[str, ...]:
         """Names of everything that runs here."""
-        with self._lock:
-            return tuple(sorted(self._live))
+        return self._roster.names()
 
     def tail(self, instance: str, lines: int) -> tuple[str, ...]:
         """The last lines that an instance wrote, oldest first."""
@@ -173,7 +170,7 @@ class ProcessTarget:
         folder = Folder(path=self._root / spec.instance)
         folder.make(self._lodging.uid(spec.app_id))
         shim = is_shim(spec.image)
-        port = None if shim and folder.bind is not None else self._port(spec.instance)
+        port = None if shim and folder.bind is not None else self._roster.port(spec.instance)
         address = f"unix:{folder.socket}" if port is None else f"tcp:127.0.0.1:{port}"
         try:
             child = self._birth(spec, folder, port, may_fork=may_fork and shim)
@@ -190,19 +187,17 @@ class ProcessTarget:
         )  # fmt: skip
         watched = Watched(
             folder=folder, address=address, port=None if shim else port, is_unix=port is None,
-            memory_mib=spec.memory_mib, ended=child.poll, pids=live.family.pids,
+            memory_mib=spec.memory_mib, ended=child.poll, listeners=lambda: listeners_of(live.family.pids()),
             oom=lambda: live.was_over or _oom_kills(live) > 0,
         )  # fmt: skip
         try:
             note.write(folder)
-            with self._lock:
-                self._live[spec.instance] = live
+            self._roster.put(spec.instance, live)
             facts = wait_ready(watched, timeout_s=spec.ready_timeout_s)
             note.with_facts(facts).write(folder)
             write_endpoint(folder, address)
         except BaseException as error:
-            with self._lock:
-                self._live.pop(spec.instance, None)
+            self._roster.pop(spec.instance)
             self._end(live, grace_s=0)
             is_doubtful = isinstance(error, Problem) and error.failure.code in _DOUBTFUL
             if isinstance(error, Problem) and is_doubtful and isinstance(child, WarmChild) and not live.is_stopping:
@@ -225,15 +220,8 @@ class ProcessTarget:
         finally:
             os.close(output)
 
-    def _port(self, instance: str) -> int:
-        with self._lock:
-            if instance not in self._ports:
-                taken = set(self._ports.values())
-                self._ports[instance] = next(port for port in iter(free_port, None) if port not in taken)
-            return self._ports[instance]
-
     def _restart(self, spec: Spec) -> bool:
-        with self._gate(spec.instance):
+        with self._roster.gate(spec.instance):
             if not self._keeper.is_kept(spec.instance) or self.find(spec.instance) is not None:
                 return False
             self._start(spec)
@@ -259,8 +247,7 @@ class ProcessTarget:
 
     def _bury(self, instance: str) -> None:
         """What is left of an earlier life of that name."""
-        with self._lock:
-            live = self._live.pop(instance, None)
+        live = self._roster.pop(instance)
         if live is not None:
             self._end(live, grace_s=0)
 
@@ -277,20 +264,13 @@ class ProcessTarget:
                 child=None, memory_mib=self._settings.memory_mib,
             )  # fmt: skip
             if live.facts is not None and live.family.life.is_alive() and is_listening(live.address):
-                self._live[path.name] = live
-                if live.address.startswith("tcp:"):
-                    self._ports[path.name] = int(live.address.rpartition(":")[2])
+                self._roster.put(path.name, live)
+                self._roster.adopt_port(path.name, live.address)
             else:
                 self._end(live, grace_s=0)
 
-    def _is_alive(self, instance: str) -> bool:
-        with self._lock:
-            live = self._live.get(instance)
-        return live is not None and live.family.life.is_alive()
-
     def _how_it_ended(self, instance: str) -> str:
-        with self._lock:
-            live = self._live.get(instance)
+        live = self._roster.get(instance)
         status = live.child.poll() if live is not None and live.child is not None else None
         if live is not None and (live.was_over or _oom_kills(live) > 0):
             return f"ended: more than its {live.memory_mib} MiB of memory"
@@ -299,8 +279,7 @@ class ProcessTarget:
         return f"ended with signal {-status}" if status < 0 else f"ended with status {status}"
 
     def _look(self) -> None:
-        with self._lock:
-            found = list(self._live.values())
+        found = self._roster.all()
         is_time = time.monotonic() - self._memory_looked_at >= _MEMORY_LOOK_S
         if is_time:
             self._memory_looked_at = time.monotonic()
@@ -328,10 +307,6 @@ class ProcessTarget:
         return True
 
     # -- names -------------------------------------------------------------------------------------------------
-
-    def _gate(self, instance: str) -> threading.Lock:
-        with self._lock:
-            return self._gates.setdefault(instance, threading.Lock())
 
     def _family(self, instance: str, life: Life) -> Family:
         return Family(mark=self._lodging.mark(instance), life=life, group=self._lodging.group(instance))

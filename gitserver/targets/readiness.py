@@ -8,30 +8,40 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from gitserver.errors import Json, Problem
 from gitserver.targets.instance import Folder
+from gitserver.targets.listening import Listener
 
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.005, 0.1
 _ELSEWHERE_S = 10.0  # a process that listens elsewhere for so long is not about to listen where it should
 _CRASH_LINES = 20
+_LAST_WORDS = 3
 _CODE = re.compile(r"[a-z][a-z-]{1,40}")
 _NAME = re.compile(r"[a-z][a-z_]{0,40}")
 _MAX_TEXT, _MAX_FACTS = 2000, 40
 _MAX_ANSWER_BYTES = 64 * 1024
-_TCP_LISTEN = "0A"  # include/net/tcp_states.h
+# What Python, Node, Go and the shell's tools say of a write that was refused.
+_NOT_WRITABLE = (
+    re.compile(r"(?:Read-only file system|Permission denied): '(/[^']+)'"),  # OSError of Python
+    re.compile(r"(?:EROFS|EACCES): [a-z -]+, \w+ '(/[^']+)'"),  # Node
+    re.compile(
+        r"(?:^|[\s'‘\"])(/[^\s:'’\"]+)['’\"]?: (?i:read-only file system|permission denied)"
+    ),  # coreutils, Go, sh
+)
+_NOT_FILES = ("/proc/", "/sys/", "/dev/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
     """A started process and how to look at it.
 
-    port     where a web process must listen; None for our shim, which writes ready.json
-    is_unix  the shim listens on a socket in its folder, which gets its address when it is ready
-    ended    None while it runs, else its exit status (negative: the signal)
-    pids     everything that belongs to it
-    oom      whether the kernel killed any of it for memory
+    port       where a web process must listen; None for our shim, which writes ready.json
+    is_unix    the shim listens on a socket in its folder, which gets its address when it is ready
+    is_inside  it has a network of its own: who listens there on 127.0.0.1 alone gets no calls
+    ended      None while it runs, else its exit status (negative: the signal)
+    listeners  where it listens: its own sockets, whoever accepts at address
+    oom        whether the kernel killed any of it for memory
     """
 
     folder: Folder
@@ -40,15 +50,16 @@ class Watched:
     is_unix: bool
     memory_mib: int
     ended: Callable[[], int | None]
-    pids: Callable[[], list[int]]
+    listeners: Callable[[], Sequence[Listener]]
     oom: Callable[[], bool]
+    is_inside: bool = False
 
 
 def wait_ready(watched: Watched, *, timeout_s: float) -> Mapping[str, Json]:
     """Facts of the ready instance.
 
-    Raises  Problem: what the shim said of its end; start-crashed, out-of-memory, never-listened, wrong-port,
-            start-timeout
+    Raises  Problem: what the shim said of its end; start-crashed, read-only-place, out-of-memory, never-listened,
+            wrong-port, loopback-only, start-timeout
     """
     began, look_s, elsewhere = time.monotonic(), _FIRST_LOOK_S, _Elsewhere()
     while True:
@@ -63,9 +74,11 @@ def wait_ready(watched: Watched, *, timeout_s: float) -> Mapping[str, Json]:
         now = time.monotonic()
         is_late = now - began > timeout_s
         if watched.port is not None and (now - began > 1 or is_late):
-            found = elsewhere.look(watched.port, listening_ports(watched.pids()), now, at_once=is_late)
+            listeners, log = watched.listeners(), watched.folder.tail(_CRASH_LINES)
+            if watched.is_inside and _hears_itself_only(watched.port, listeners):
+                raise Problem("loopback-only", port=watched.port, log=log)
+            found = elsewhere.look(watched.port, [one.port for one in listeners], now, at_once=is_late)
             if found is not None:
-                log = watched.folder.tail(_CRASH_LINES)
                 raise Problem("wrong-port", expected=watched.port, found=found, log=log)
         if is_late:
             code = "start-timeout" if watched.port is None else "never-listened"
@@ -88,6 +101,11 @@ class _Elsewhere:
             return None
         self._since = self._since or now
         return others[0] if at_once or now - self._since > _ELSEWHERE_S else None
+
+
+def _hears_itself_only(port: int, listeners: Sequence[Listener]) -> bool:
+    mine = [one.is_local for one in listeners if one.port == port]
+    return bool(mine) and all(mine)
 
 
 def can_connect(address: str, timeout_s: float = 1.0) -> bool:
@@ -113,7 +131,9 @@ def is_listening(address: str) -> bool:
 def _facts(watched: Watched) -> Mapping[str, Json] | None:
     if watched.port is not None:
         # Its own socket: another user's process that took the port first would get the app's calls.
-        is_own = can_connect(watched.address) and watched.port in listening_ports(watched.pids())
+        is_own = can_connect(watched.address) and any(
+            one.port == watched.port and not (watched.is_inside and one.is_local) for one in watched.listeners()
+        )
         return {} if is_own and _answers_http(watched.address) else None
     facts = watched.folder.read_report(watched.folder.ready)
     if facts is None or (watched.is_unix and not watched.folder.publish()):
@@ -175,28 +195,20 @@ def _why_it_ended(watched: Watched, status: int) -> Problem:
             told = {name: value for name, value in _trimmed(fields).items() if name not in {"code", "log", "self"}}
             return Problem(code, log=lines or tail, **told)
     how = f"signal {-status}" if status < 0 else f"status {status}"
+    path = refused_write(tail)
+    if path is not None and status > 0:
+        return Problem("read-only-place", path=path, how=how, log=tail)
     return Problem("start-crashed", how=how, log=tail)
 
 
-def listening_ports(pids: list[int]) -> list[int]:
-    """TCP ports on which any of the processes listens. Source: proc(5), /proc/net/tcp."""
-    inodes = set()
-    for pid in pids:
-        try:
-            for link in Path(f"/proc/{pid}/fd").iterdir():
-                target = str(link.readlink())
-                if target.startswith("socket:["):
-                    inodes.add(target[8:-1])
-        except OSError:
-            continue  # it ended, or a descriptor closed, while we looked
-    ports = []
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            lines = Path(table).read_text(encoding="ascii").splitlines()[1:]
-        except OSError:
-            continue  # no IPv6 here
-        for line in lines:
-            fields = line.split()
-            if fields[3] == _TCP_LISTEN and fields[9] in inodes:
-                ports.append(int(fields[1].rpartition(":")[2], 16))
-    return sorted(set(ports))
+def refused_write(lines: Sequence[str]) -> str | None:
+    """The path that a crashed process was refused, by its last lines; None when they speak of none.
+
+    Why  a release may write below $TMPDIR only, and a traceback does not say so
+    """
+    for line in lines[-_LAST_WORDS:]:  # what it wrote before may have been a warning that it lived with
+        for pattern in _NOT_WRITABLE:
+            found = pattern.search(line)
+            if found is not None and not found[1].startswith(_NOT_FILES):
+                return found[1]
+    return None

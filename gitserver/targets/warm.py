@@ -31,10 +31,11 @@ from gitserver.errors import Json, Problem
 from gitserver.push import PRODUCTION_BRANCH
 from gitserver.settings import Settings
 from gitserver.targets.contract import Spec
+from gitserver.targets.environment import SEARCH_PATHS, SHIM, is_shim
 from gitserver.targets.family import Family
 from gitserver.targets.graft import graft, prune
 from gitserver.targets.instance import NO_LIFE, Folder, Life, Note, read_stat
-from gitserver.targets.lodging import SEARCH_PATHS, SHIM, Lodging, is_shim, layer_paths
+from gitserver.targets.lodging import Lodging, layer_paths
 from gitserver.targets.probe import Isolation
 from gitserver.targets.sandbox import Level, SandboxPlan
 from gitserver.targets.spawn import SandboxFailed, spawn
@@ -185,7 +186,7 @@ class WarmParents:
         return [
             path
             for path in layer_paths(self._settings, spec.image)
-            if (path / SHIM).is_dir() or (path / "bin" / "python").exists()
+            if (path / SHIM).is_dir() or (path / "pyvenv.cfg").exists()
         ]
 
     def _warm_up(self, key: str, spec: Spec, facts: Mapping[str, Json]) -> None:
@@ -224,7 +225,7 @@ class WarmParents:
         base = self._base_layers(spec)
         readable = [path for path in map(Path, command.readable) if not self._is_in_store(path) or path in base]
         state = self._settings.state
-        rooms = [(state / "images" / "sha256", False), (state / "layers" / "sha256", False),
+        rooms = [(state / "images" / "sha256", False), (state / "layers" / "sha256", False), (state / "views", False),
                  (self._settings.run_dir / "instances", True)]  # fmt: skip
         arguments = ["-P", "-m", f"{SHIM}.zygote", "--socket", str(folder.bind), "--imports", _names(facts)]
         plan = replace(
@@ -251,7 +252,7 @@ class WarmParents:
         return self._lodging.isolation.level == Level.NAMESPACE
 
     def _is_in_store(self, path: Path) -> bool:
-        return any(path.is_relative_to(self._settings.state / name) for name in ("images", "layers"))
+        return any(path.is_relative_to(self._settings.state / name) for name in ("images", "layers", "views"))
 
     def _show(self, instance: str, key: str, parent: _Parent, plan: SandboxPlan) -> None:
         """What the plan's process sees, its parent's namespace must have."""

@@ -21,7 +21,7 @@ RELEASE = s.record(
         "environment": s.text("production, or preview:BRANCH"),
         "serving": s.flag("whether its environment serves it now"),
         "summary": s.text("what happened, in a few words"),
-        "why": s.text("deploy, publish, rollback to ..., redeploy, config"),
+        "why": s.text("deploy, publish, rollback to ..., redeploy, config, stack upgrade"),
         "actor": s.text("who"),
         "created_at": s.moment(),
         "commit": s.text("40 hex digits"),
@@ -116,7 +116,7 @@ def app_document(
     return {
         "name": str(app.name),
         "public": app.is_public,
-        "created_at": _time(app.created_at),
+        "created_at": moment_text(app.created_at),
         "url": endpoint_url(settings, app),
         "git_url": f"{settings.url}/{app.name}.git",
         "ssh_url": f"ssh://git@{settings.ssh}/{app.name}.git",
@@ -135,7 +135,7 @@ def release_document(release: Release, environment: Environment | None, before: 
         "summary": summarise(release, before),
         "why": release.why,
         "actor": release.actor,
-        "created_at": _time(release.created_at),
+        "created_at": moment_text(release.created_at),
         "commit": release.commit,
         "image_digest": release.image_digest,
         "config_version": release.config_version,
@@ -175,9 +175,9 @@ def build_document(build: Build) -> Document:
         "git_ref": build.git_ref,
         "commit": build.commit,
         "actor": build.actor,
-        "created_at": _time(build.created_at),
-        "started_at": _time_or_none(build.started_at),
-        "ended_at": _time_or_none(build.ended_at),
+        "created_at": moment_text(build.created_at),
+        "started_at": _moment_or_none(build.started_at),
+        "ended_at": _moment_or_none(build.ended_at),
         "image_digest": build.image_digest,
         "superseded_by": build.superseded_by,
         "cancelled_by": build.cancelled_by,
@@ -193,7 +193,7 @@ def version_document(settings: Settings, app: App, version: Version, serving: Re
         "image_digest": version.image_digest,
         "config_version": version.config_version,
         "actor": version.actor,
-        "created_at": _time(version.created_at),
+        "created_at": moment_text(version.created_at),
         "serving": serving is not None and serving.version_tag == version.tag,
         "url": endpoint_url(settings, app, version.tag),
     }
@@ -204,8 +204,8 @@ def preview_document(settings: Settings, app: App, preview: Environment, release
     return {
         "branch": preview.branch,
         "url": endpoint_url(settings, app, preview.branch),
-        "created_at": _time(preview.created_at),
-        "expires_at": _time_or_none(preview.expires_at),
+        "created_at": moment_text(preview.created_at),
+        "expires_at": _moment_or_none(preview.expires_at),
         "release": release_document(release, preview, None) if release else None,
     }
 
@@ -216,8 +216,8 @@ def token_document(token: Token) -> Document:
         "id": token.id,
         "label": token.label,
         "last4": token.last4,
-        "created_at": _time(token.created_at),
-        "expires_at": _time_or_none(token.expires_at),
+        "created_at": moment_text(token.created_at),
+        "expires_at": _moment_or_none(token.expires_at),
     }
 
 
@@ -227,7 +227,7 @@ def key_document(key: SshKey) -> Document:
         "fingerprint": key.fingerprint,
         "label": key.label,
         "public_key": key.public_key,
-        "created_at": _time(key.created_at),
+        "created_at": moment_text(key.created_at),
     }
 
 
@@ -236,9 +236,10 @@ def as_list(name: str, items: Sequence[Mapping[str, Json]]) -> Document:
     return {name: [dict(item) for item in items]}
 
 
-def _time(moment: datetime) -> str:
+def moment_text(moment: datetime) -> str:
+    """`2026-01-01T00:00:00Z`."""
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _time_or_none(moment: datetime | None) -> str | None:
-    return None if moment is None else _time(moment)
+def _moment_or_none(moment: datetime | None) -> str | None:
+    return None if moment is None else moment_text(moment)

@@ -21,7 +21,7 @@ from gitserver.accounts.auth import client_address, parse_authorization
 from gitserver.errors import Failure, Json, Problem
 from gitserver.ledger.records import App, Build
 from gitserver.push import AppName
-from gitserver.web.routes import Access, Call, Caller, Route, Services, TextStream
+from gitserver.web.routes import Access, ByteStream, Call, Caller, Route, Services, TextStream
 from gitserver.web.schema import check, read_query
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -35,6 +35,7 @@ def view_of(route: Route, services: Services) -> Callable[..., Response]:
     def view(**args: object) -> Response:
         path_args = {name: str(value) for name, value in args.items()}
         caller = None if route.access is Access.ANYONE else sign_in(services)
+        _check_operator(route, services, caller)
         build = _find_build(route, services, caller, path_args)
         app = _find_app(route, services, caller, path_args, build)
         call = Call(
@@ -53,6 +54,9 @@ def view_of(route: Route, services: Services) -> Callable[..., Response]:
             # X-Accel-Buffering: nginx would hold a log back until its buffer is full
             headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
             return Response(answer.chunks, content_type="text/plain; charset=utf-8", headers=headers)
+        if isinstance(answer, ByteStream):
+            headers = {"Cache-Control": "no-store", "Content-Length": str(answer.size_bytes)}
+            return Response(answer.chunks, content_type=answer.media, headers=headers)
         return as_json(answer.status, dict(answer.document))
 
     view.__name__ = route.name
@@ -71,6 +75,12 @@ def sign_in(services: Services) -> Caller:
             raise Problem("too-many-logins", wait_s=wait_s)
         raise Problem("bad-token", url=services.settings.url)
     return Caller(principal=services.ledger.principal(token.principal_id), token=token)
+
+
+def _check_operator(route: Route, services: Services, caller: Caller | None) -> None:
+    owner = services.settings.owner
+    if route.access is Access.OPERATOR and (caller is None or caller.name != owner):
+        raise Problem("operator-only", owner=owner)
 
 
 def _find_app(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from gitserver.errors import Json, Problem
+from gitserver.errors import Failure, Json, Problem
 from gitserver.settings import Settings
 from gitserver.wire import ask, tell
 
@@ -27,6 +27,16 @@ def clear_app(settings: Settings, app_id: int) -> None:
     """Have the processes and folders of a destroyed app removed."""
     if not tell(settings.run_dir / "worker.sock", {"op": "destroy", "app_id": app_id}, timeout_s=_PATIENCE_S):
         _logger.warning("the worker did not answer; it clears up app %d when it starts", app_id)
+
+
+def ask_worker(settings: Settings, message: dict[str, Json]) -> dict[str, Json]:
+    """The worker's answer to what only it can do. Raises Problem: component-down, or the worker's own refusal."""
+    answer = ask(settings.run_dir / "worker.sock", message, timeout_s=_PATIENCE_S)
+    refusal = answer.get("failure")
+    if isinstance(refusal, dict):
+        failure = Failure.from_json(refusal)
+        raise Problem(failure.code, log=failure.log, **failure.fields)
+    return answer
 
 
 def is_up(settings: Settings, component: str) -> bool:

@@ -26,6 +26,7 @@ class Access(StrEnum):
 
     ANYONE = "anyone"
     SIGNED_IN = "signed in"
+    OPERATOR = "owner of the server"
     APP_OWNER = "owner of the app"  # the path names <owner>/<app>
     BUILD_OWNER = "owner of the build's app"  # the path names <build_id>
 
@@ -113,13 +114,22 @@ class TextStream:
     chunks: Iterator[bytes]
 
 
-Handler = Callable[[Call], Answer | TextStream]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByteStream:
+    """A file of known length that is made while it is sent. One that breaks off in the middle is short, and told so."""
+
+    chunks: Iterator[bytes]
+    media: str
+    size_bytes: int
+
+
+Handler = Callable[[Call], Answer | TextStream | ByteStream]
 Handles = Callable[[Handler], Handler]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One operation of the API. answers: shape of the document; None for a text stream."""
+    """One operation of the API. answers: shape of the document; None for a stream, of the type in media."""
 
     method: str
     path: str
@@ -130,6 +140,7 @@ class Route:
     status: int
     takes: Schema | None
     query: Mapping[str, Schema]
+    media: str
 
     @property
     def name(self) -> str:
@@ -143,7 +154,7 @@ class Registry:
 
     routes: list[Route] = field(default_factory=list)
 
-    def route(
+    def route(  # noqa: PLR0913 -- a declaration; all but three are named
         self,
         method: str,
         path: str,
@@ -153,6 +164,7 @@ class Registry:
         status: int = 200,
         takes: Schema | None = None,
         query: Mapping[str, Schema] | None = None,
+        media: str = "text/plain",
     ) -> Handles:
         """Register a handler; the first line of its docstring is the summary."""
 
@@ -161,7 +173,7 @@ class Registry:
             self.routes.append(
                 Route(
                     method=method, path=path, summary=summary, access=access, handler=handler, answers=answers,
-                    status=status, takes=takes, query=query or {},
+                    status=status, takes=takes, query=query or {}, media=media,
                 )
             )  # fmt: skip
             return handler

@@ -48,6 +48,18 @@ _PROCESSES = {
         next="add a line to Procfile: web: COMMAND, listening on $PORT",
         status=422,
     ),
+    "python-not-here": Words(
+        title="this machine has no Python {wanted}",
+        body="The image is made for Python {wanted}, and this machine has only {available}.",
+        next="install that Python, or serve with --target docker, where the image brings its own",
+        move=Move.OPERATOR,
+    ),
+    "layer-gone": Words(
+        title="a layer of the image is gone",
+        body="Image {digest} cannot be put together: {path} is not in the layer store any more.",
+        next="git push algo main:redeploy   (builds the commit again)",
+        move=Move.OPERATOR,
+    ),
     "launch-failed": Words(
         title="the image cannot be started",
         body="The image cannot be started: {detail}.",

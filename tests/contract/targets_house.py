@@ -12,11 +12,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
-from gitserver.errors import Json
+import pytest
+
+from gitserver.errors import Json, Problem
 from gitserver.push import AppName
 from gitserver.settings import Settings, read_settings
-from gitserver.targets.contract import Spec
+from gitserver.targets.contract import Spec, Target
+from gitserver.targets.instance import Folder, Note
 from gitserver.targets.process import ProcessTarget
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,12 +44,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 print("listening", flush=True)
 port = int(os.environ.get("LISTEN", os.environ["PORT"]))
-http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+http.server.ThreadingHTTPServer((os.environ.get("ON", os.environ["HOST"]), port), Handler).serve_forever()
 """
 
 # The runtime's side of the contract with the target, and nothing else of it.
 SHIM = """
-import json, os, socket, sys, time
+import json, os, signal, socket, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 exec(os.environ.get("BEFORE", ""))
 path = os.environ["ALGO_BIND"].removeprefix("unix:")
 listener = socket.socket(socket.AF_UNIX)
@@ -62,6 +67,13 @@ while True:
         pass
     connection.close()
 """
+
+
+LAST_WORDS = "import sys; print('loading'); sys.stdout.flush(); "
+
+
+def quiet(_line: str) -> None:
+    """A start that nobody listens to."""
 
 
 def make_settings(state: Path, **options: str) -> Settings:
@@ -140,6 +152,11 @@ class Store:
         spec = self.spec(instance, image, app_id=app_id)
         return Spec(**{**{name: getattr(spec, name) for name in Spec.__slots__}, "label": label})
 
+    def break_shim(self, spec: Spec) -> None:
+        """Its next start fails; the one that runs goes on."""
+        layer = self.settings.state / "layers" / "sha256" / runtime_layer(spec)
+        _write(layer / "_gitserver_runtime" / "__main__.py", "raise SystemExit(3)")
+
     def spec(self, instance: str, image: tuple[str, dict[str, Json]], *, app_id: int = 1, **env: str) -> Spec:
         """Complete."""
         return Spec(
@@ -153,6 +170,78 @@ class Store:
         _write(folder / "env.launch" / "PYTHONPATH.prepend", str(folder))
         _write(folder / "env.launch" / "PYTHONPATH.delim", ":")
         return diff_id
+
+
+class Place(Protocol):
+    """A target, images for it, and what is true beneath it."""
+
+    @property
+    def store(self) -> Store:
+        """Images and specs."""
+        ...
+
+    @property
+    def target(self) -> Target:
+        """The one under test."""
+        ...
+
+    def refusal(self, spec: Spec) -> Problem:
+        """Why it did not start; nothing of the attempt stays behind."""
+        ...
+
+    def pid(self, instance: str) -> int:
+        """Its first process, as this machine numbers it."""
+        ...
+
+    def close(self) -> None:
+        """Nothing of a test stays."""
+        ...
+
+
+class ProcessPlace:
+    """Processes of this machine."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.store = Store(settings)
+        self.target: Target = ProcessTarget(settings, warm=False)
+
+    def refusal(self, spec: Spec) -> Problem:
+        """Why it did not start; nothing of the attempt stays behind."""
+        return refusal_of(self.target, self.store.settings, spec)
+
+    def pid(self, instance: str) -> int:
+        """Its first process."""
+        return noted_pid(self.store.settings, instance)
+
+    def close(self) -> None:
+        """Nothing of a test stays."""
+        end(self.target)
+
+
+def refusal_of(target: Target, settings: Settings, spec: Spec) -> Problem:
+    """Why it did not start; neither an instance nor its folder stays."""
+    with pytest.raises(Problem) as caught:
+        target.start(spec, quiet)
+    assert target.instances() == ()
+    assert list((settings.run_dir / "instances").iterdir()) == []
+    return caught.value
+
+
+def noted_pid(settings: Settings, instance: str) -> int:
+    """The pid in an instance's note. Raises ValueError while there is none."""
+    note = Note.read(Folder(path=settings.run_dir / "instances" / instance))
+    if note is None:
+        raise ValueError(f"{instance} has no note")
+    return note.life.pid
+
+
+def runtime_layer(spec: Spec) -> str:
+    """The hex digest of the layer that a shim of Store runs from."""
+    layers = spec.image["layers"]
+    assert isinstance(layers, list)
+    last = layers[-1]
+    assert isinstance(last, dict)
+    return str(last["diff_id"]).removeprefix("sha256:")
 
 
 def fill_python(folder: Path) -> None:
@@ -196,7 +285,7 @@ def within(seconds: float, condition: Callable[[], bool]) -> bool:
     return False
 
 
-def end(target: ProcessTarget) -> None:
+def end(target: Target) -> None:
     """Nothing of a test stays."""
     for instance in target.instances():
         target.stop(instance, grace_s=1)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from buildpacks.order import BuildFailed, Child
-from gitserver.targets.build_runner import MAX_LINE_BYTES, WHEEL_UID, SandboxRunner, give_away
+from gitserver.targets.build_lines import MAX_LINE_BYTES
+from gitserver.targets.build_runner import WHEEL_UID, SandboxRunner, give_away
 from gitserver.targets.probe import Isolation, probe_isolation
 from tests.contract.targets_house import make_settings, within
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from gitserver.errors import Problem
-from gitserver.targets.process import ProcessTarget
+from gitserver.targets.process import ProcessTarget, _Live
 from gitserver.targets.warm import WarmChild
 from tests.contract.targets_house import Store, end, make_settings, within
 
@@ -60,8 +60,14 @@ def target(store: Store) -> Iterator[ProcessTarget]:
         os.umask(mask)
 
 
+def live_of(target: ProcessTarget, instance: str) -> _Live:
+    live = target._roster.get(instance)
+    assert live is not None
+    return live
+
+
 def child_of(target: ProcessTarget, instance: str) -> object:
-    return target._live[instance].child
+    return live_of(target, instance).child
 
 
 def parent_pid(target: ProcessTarget) -> int:
@@ -117,7 +123,7 @@ def test_sec_51_a_fork_is_isolated_as_a_fresh_start_is(target: ProcessTarget, st
 
 def test_a_fork_is_in_the_control_group_of_its_own_instance(target: ProcessTarget, store: Store) -> None:
     target.start(store.real_shim("b2", PREDICT.format(2)), quiet)
-    live = target._live["b2"]
+    live = live_of(target, "b2")
     if live.family.group is None:
         pytest.skip("no writable control group here")
     assert live.family.life.pid in live.family.pids()
@@ -137,9 +143,9 @@ def test_a_kept_fork_comes_back_at_the_same_address(target: ProcessTarget, store
     spec = store.real_shim("b2", PREDICT.format(2))
     running = target.start(spec, quiet)
     target.keep(spec)
-    first = target._live["b2"].family.life.pid
+    first = live_of(target, "b2").family.life.pid
     os.kill(first, signal.SIGKILL)
-    assert within(20, lambda: target.find("b2") is not None and target._live["b2"].family.life.pid != first)
+    assert within(20, lambda: target.find("b2") is not None and live_of(target, "b2").family.life.pid != first)
     assert isinstance(child_of(target, "b2"), WarmChild)
     assert predict(running.address, "1 + 1") == "2"
     assert "[main b1] ended with signal 9" in store.settings.app_log(1).read_text()
@@ -196,6 +202,6 @@ def test_forks_outlive_their_parent_and_its_worker(target: ProcessTarget, store:
         assert predict(running.address, "2 + 2") == "4"
     finally:
         end(again)
-        for live in target._live.values():  # this process is still their parent, as a dead worker would not be
+        for live in target._roster.all():  # this process is still their parent, as a dead worker would not be
             assert live.child is not None
             live.child.wait(5)

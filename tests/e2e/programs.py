@@ -41,7 +41,7 @@ def environment() -> Files:
 
 
 def mortal() -> Files:
-    """Answers its process id; asked to die, it takes its whole process group along."""
+    """Answers {"says": "alive"}; asked to die, it takes its whole process group along."""
     lines = [
         "import os",
         "import signal",
@@ -50,7 +50,7 @@ def mortal() -> Files:
         "def predict(die=False):",
         "    if die:",
         "        os.killpg(0, signal.SIGKILL)",
-        "    return {'group': os.getpgid(0)}",
+        "    return {'says': 'alive'}",
         "",
     ]
     return {"predict.py": "\n".join(lines)}

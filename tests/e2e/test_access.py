@@ -73,7 +73,7 @@ def test_the_token_never_reaches_the_model(server: Server, repo: Repo) -> None:
         "        self.send_header('Content-Length', str(len(body)))\n"
         "        self.end_headers()\n"
         "        self.wfile.write(body)\n\n\n"
-        "ThreadingHTTPServer(('127.0.0.1', int(os.environ['PORT'])), Handler).serve_forever()\n"
+        "ThreadingHTTPServer((os.environ['HOST'], int(os.environ['PORT'])), Handler).serve_forever()\n"
     )
     repo.commit({"Procfile": "web: python3 echo.py\n", "echo.py": program})
     repo.push()

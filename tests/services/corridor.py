@@ -77,12 +77,18 @@ class FakeKitchen:
 
     def __init__(self) -> None:
         self.built: list[str] = []
+        self.named: list[str] = []
+        self.published: list[str] = []
+        self.again: dict[str, Json] = {}  # what a second build makes different
         self.gate = threading.Event()
         self.gate.set()
         self.at_work = 0
         self.most_at_work = 0
         self.fail: BuildFailed | None = None
         self._lock = threading.Lock()
+
+    def name_version(self, job: Job, image: Image) -> None:
+        self.named.append(job.build.git_ref)
 
     def build(self, job: Job, environment: Environment, tree: Tree, config: ConfigVersion) -> Image:
         with self._lock:
@@ -99,11 +105,25 @@ class FakeKitchen:
             with self._lock:
                 self.at_work -= 1
         self.built.append(job.build.commit)
+        return self.make(job, tree)
+
+    def make(self, job: Job, tree: Tree) -> Image:
+        """The image of a commit."""
         digest = f"sha256:{job.build.commit}"
         document: Mapping[str, Json] = {"processes": [], "model": {}}
         return Image(
             digest=digest, app_id=job.app.id, commit=job.build.commit, config=document, created_at=job.build.created_at
         )
+
+    def build_again(self, job: Job, tree: Tree, config: ConfigVersion, scratch: Path) -> Image:
+        again = self.make(job, tree)
+        return replace(again, config={**again.config, **self.again})
+
+    def publish(self, job: Job, image: Image) -> None:
+        self.published.append(image.digest)
+
+    def rebase(self, job: Job, image: Image, stack_name: str) -> Image:
+        return replace(image, digest=f"{image.digest}-on-{stack_name}", config={**image.config, "base": stack_name})
 
 
 class Corridor:
@@ -122,8 +142,7 @@ class Corridor:
         self.world = self._world()
 
     def _world(self) -> World:
-        world = World(self.settings, self.ledger, self.target, lambda _job: _no_child)
-        world.kitchen = self.kitchen  # type: ignore[assignment]  # the fake satisfies job.Kitchen
+        world = World(self.settings, self.ledger, self.target, self.kitchen)
         return world
 
     def commit(self, text: str, parent: str | None = None) -> str:

@@ -15,7 +15,8 @@ from typing import Any
 
 import httpx
 
-from tests.services.processes import kill_all, processes_of
+from tests.services.processes import kill_all
+from tests.services.targets import Ground, Model, kill_one, the_ground
 from tests.services.waiting import eventually, free_port
 
 START_S = 60.0
@@ -49,10 +50,11 @@ class Server:
 
     owner = "alice"
 
-    def __init__(self, state: Path, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, state: Path, settings: dict[str, str] | None = None, *, ground: Ground | None = None) -> None:
         self.state = state
+        self.ground = ground or the_ground()
         self.at = Address(http_port=free_port(), ssh_port=free_port())
-        self.settings = settings or {}
+        self.settings = {**self.ground.settings(), **(settings or {})}
         self.output = state.with_name(state.name + ".out")
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -90,6 +92,7 @@ class Server:
     def start(self) -> Server:
         """Start and wait until pushes and calls are accepted."""
         assert self._child is None, "it runs already"
+        self.ground.prepare(self.state)
         with self.output.open("ab") as output:
             self._child = subprocess.Popen(
                 [str(algo_command()), "serve"],
@@ -102,6 +105,22 @@ class Server:
             )
         self.wait_healthy()
         return self
+
+    def refused_start(self, *options: str, within_s: float = START_S) -> str:
+        """`algo serve OPTIONS` must end by itself with a status other than 0; everything it printed."""
+        done = subprocess.run(
+            [str(algo_command()), "serve", *options],
+            env=self._environment(),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=within_s,
+            check=False,
+        )
+        assert done.returncode != 0, f"it ended with status 0:\n{done.stdout}"
+        return done.stdout
 
     def is_healthy(self) -> bool:
         """GET /healthz answers 200 now."""
@@ -129,15 +148,22 @@ class Server:
         try:
             return child.wait(STOP_S)
         except subprocess.TimeoutExpired as error:
-            left = processes_of(self.state)
-            kill_all(self.state)
+            left = self.ground.left_over(self.state)
+            self.ground.cut_power(self.state)
             child.wait(5)
             raise AssertionError(
                 f"still running {STOP_S:g} s after SIGTERM: {left}; it wrote:\n{self.printed[-6000:]}"
             ) from error
 
     def kill(self) -> None:
-        """SIGKILL to the supervisor, its children and the model processes, all at once."""
+        """SIGKILL to the supervisor, its children and the models, all at once."""
+        child, self._child = self._child, None
+        self.ground.cut_power(self.state)
+        if child is not None:
+            child.wait(10)
+
+    def kill_server(self) -> None:
+        """SIGKILL to the supervisor and its children; models that are not their children go on."""
         child, self._child = self._child, None
         kill_all(self.state)
         if child is not None:
@@ -147,14 +173,26 @@ class Server:
         """Nothing of it is left afterwards, whatever the test did."""
         if self._child is not None:
             self.stop()
-        kill_all(self.state)
+        self.ground.clean(self.state)
 
-    def left_over(self, within_s: float = 10) -> dict[int, str]:
+    def left_over(self, within_s: float = 10) -> dict[str, str]:
         """What still runs of this server a little later; empty is clean."""
         deadline = time.monotonic() + within_s
-        while (found := processes_of(self.state)) and time.monotonic() < deadline:
+        while (found := self.ground.left_over(self.state)) and time.monotonic() < deadline:
             time.sleep(0.05)
         return found
+
+    # Models that run ------------------------------------------------------------------------------------------------
+    def models(self, app: str) -> set[str]:
+        """Keys of an app's models that run now: a model that was started again has another one."""
+        return {model.key for model in self.ground.models(self.state, app)}
+
+    def kill_model(self, app: str) -> None:
+        """SIGKILL to the first process of each model of an app."""
+        found: list[Model] = self.ground.models(self.state, app)
+        assert found, f"no model of {app} runs"
+        for model in found:
+            kill_one(model)
 
     # Calls to models ------------------------------------------------------------------------------------------------
     def request(

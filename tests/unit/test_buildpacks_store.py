@@ -73,16 +73,44 @@ def test_an_image_is_app_files_links_to_layers_and_its_config(tmp_path: Path) ->
         "processes": [{"type": "web", "command": ["x"], "default": True}],
         "buildpacks": [{"id": "algo/p", "version": "1"}],
     }
-    digest, path = store.compose(config)
-    assert digest == image_digest(config)
+    digest = image_digest(config)
+    path = store.compose(config, digest)
     assert path == store.image_path(digest)
     assert (path / "app" / "predict.py").read_bytes() == b"P"
     assert (path / "layers" / "algo_p" / "deps" / "lib").read_bytes() == b"L"
     assert not (path / "layers" / "algo_p" / "deps").readlink().is_absolute()
     assert (path / "config.json").read_bytes() == render_config(config)
     assert 'buildpack-default-process-type = "web"' in (path / "layers" / "config" / "metadata.toml").read_text()
-    assert store.compose(config) == (digest, path)
+    assert store.compose(config, digest) == path
 
 
 def test_canonical_json_has_one_form() -> None:
     assert render_config({"b": 1, "a": ["ü"]}) == '{"a":["ü"],"b":1}'.encode()
+
+
+def test_a_virtual_environment_is_seen_with_this_machines_interpreter(tmp_path: Path) -> None:
+    store = LayerStore(root=tmp_path / "store")
+    draft = folder(tmp_path / "deps", **{"pyvenv.cfg": b"home = /usr/bin\n"})
+    (draft / "bin").mkdir()
+    (draft / "bin" / "tool").write_text("#!/bin/sh\n")
+    (draft / "bin" / "python").symlink_to("/usr/bin/python3.99")
+    (draft / "bin" / "python3").symlink_to("python")
+    folder(draft / "lib", module=b"M")
+    layer = store.seal(draft, "layers/algo_p/deps")
+    config: dict[str, Json] = {
+        "layers": [{"diff_id": layer.diff_id, "kind": "layer", "path": "algo_p/deps", "size_bytes": 1}],
+        "processes": [],
+        "buildpacks": [],
+    }
+    interpreter = folder(tmp_path / "pythons" / "bin", **{"python3.99": b""}) / "python3.99"
+    seen = store.compose(config, image_digest(config), interpreter) / "layers" / "algo_p" / "deps"
+    assert (seen / "bin" / "python").readlink() == interpreter
+    assert (seen / "bin" / "python3").resolve() == interpreter
+    assert (seen / "bin" / "tool").read_text() == "#!/bin/sh\n"
+    assert (seen / "lib" / "module").read_bytes() == b"M"
+    assert f"home = {interpreter.parent}" in (seen / "pyvenv.cfg").read_text()
+    assert (store.layer_path(layer.diff_id) / "bin" / "python").readlink() == Path("/usr/bin/python3.99")
+    moved = folder(tmp_path / "newer" / "bin", **{"python3.99": b""}) / "python3.99"
+    interpreter.unlink()
+    store.compose(config, image_digest(config), moved)
+    assert (seen / "bin" / "python").readlink() == moved

@@ -9,7 +9,7 @@ import pytest
 
 from gitserver.errors import Problem
 from gitserver.reserved import is_reserved
-from gitserver.targets.lodging import web_process
+from gitserver.targets.environment import web_process
 from gitserver.targets.sandbox import Level, Limits, SandboxPlan, covered, interpreters
 from gitserver.targets.spawn import blocked_at, open_way
 

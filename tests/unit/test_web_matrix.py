@@ -53,6 +53,18 @@ CASES = {
     "roll_back": Case("/api/v1/apps/alice/iris/rollback", {"release": 1}, owner=202),
     "list_previews": Case("/api/v1/apps/alice/iris/previews"),
     "delete_preview": Case("/api/v1/apps/alice/iris/previews/feature/x", owner=202),
+    "list_images": Case("/api/v1/apps/alice/iris/images"),
+    "show_image": Case("/api/v1/apps/alice/iris/images/v1"),
+    "read_image_archive": Case("/api/v1/apps/alice/iris/images/v1/archive", owner=422),
+    "show_sbom": Case("/api/v1/apps/alice/iris/images/v1/sbom", owner=422),
+    "verify_image": Case("/api/v1/apps/alice/iris/images/v1/verify", owner=202),
+    "push_image": Case("/api/v1/apps/alice/iris/images/v1/push", owner=409),
+    "upgrade_app_stack": Case("/api/v1/apps/alice/iris/stack", {}, owner=409),
+    "list_app_moves": Case("/api/v1/apps/alice/iris/stack"),
+    "upgrade_all_stacks": Case("/api/v1/stacks/upgrade", {}, other=403, owner=409),
+    "list_all_moves": Case("/api/v1/stacks/upgrade", other=403),
+    "begin_collection": Case("/api/v1/gc", {}, other=403, owner=503),
+    "show_collection": Case("/api/v1/gc", other=403, owner=503),
     "show_config": Case("/api/v1/apps/alice/iris/config"),
     "change_config": Case("/api/v1/apps/alice/iris/config", {"set": {"A": "1"}}, owner=202),
     "read_logs": Case("/api/v1/apps/alice/iris/logs"),
@@ -62,6 +74,16 @@ CASES = {
     "list_tokens": Case("/api/v1/tokens", other=200),
     "create_token": Case("/api/v1/tokens", {"label": "ci"}, other=201, owner=201),
     "revoke_token": Case("/api/v1/tokens/0101010101010101"),
+}
+# What the owner is told where the answer needs more than a ledger: another test sees the answer itself.
+NEEDS_MORE = {
+    "read_image_archive": "no-stack",
+    "show_sbom": "no-stack",
+    "push_image": "no-registry",
+    "upgrade_app_stack": "no-stack-here",
+    "upgrade_all_stacks": "no-stack-here",
+    "begin_collection": "component-down",
+    "show_collection": "component-down",
 }
 ROUTES = {route.name: route for route in all_routes()}
 
@@ -124,7 +146,11 @@ def test_sec_10_the_owner_gets_an_answer_of_the_declared_shape(house: House, bui
         house.settings.build_log(build).write_text("-----> one\n")
     route = ROUTES[name]
     answer = ask(house, route, CASES[name], build, house.alices)
-    assert (answer.status_code, route.status) == (CASES[name].owner, CASES[name].owner)
+    assert answer.status_code == CASES[name].owner
+    if name in NEEDS_MORE:
+        assert json.loads(answer.data)["code"] == NEEDS_MORE[name]
+        return
+    assert route.status == CASES[name].owner
     if route.answers is None:
         assert answer.mimetype == "text/plain"
     else:
@@ -172,7 +198,8 @@ def test_sec_12_parameters_are_not_read_before_the_caller_is_known(house: House,
         path = case.path.format(build=build) + query
         assert house.ask(route.method, path, body=case.body).status_code == 401
         if route.access is not Access.SIGNED_IN:
-            assert house.ask(route.method, path, token=house.bobs, body={"broken": 1}).status_code == 404
+            refused = 403 if route.access is Access.OPERATOR else 404
+            assert house.ask(route.method, path, token=house.bobs, body={"broken": 1}).status_code == refused
         assert house.ask(route.method, path, token=house.alices, body=case.body).status_code == 400
 
 

@@ -53,7 +53,7 @@ def _describe(serve: Mapping[str, object], model: Mapping[str, object] | None) -
 
 def _ship_runtime(context: Context) -> None:
     source = context.env.get("BP_RUNTIME_DIR") or f"{context.buildpack}/runtime"
-    python = context.env.get("ALGO_PYTHON", "python3")
+    python = context.env.get("ALGO_PYTHON", "python3")  # version and place in the image: byte-code depends on them
     files = _source_files(source)
     digest = hashlib.sha256(python.encode())
     for name in files:
@@ -72,7 +72,8 @@ def _ship_runtime(context: Context) -> None:
     for name in files:
         os.makedirs(os.path.dirname(f"{target}/{name}"), exist_ok=True)  # noqa: PTH103, PTH120 -- no pathlib in buildpacks
         shutil.copyfile(f"{source}/{name}", f"{target}/{name}")
-    compile_folder(python, f"{context.layers}/runtime", "/layers/algo_model/runtime")
+    compiler = context.env.get("ALGO_COMPILER") or json.dumps({"argv": ["python3"], "env": {}})
+    compile_folder(compiler, f"{context.layers}/runtime", "/layers/algo_model/runtime")
     context.write_env("runtime", "env.launch", "PYTHONPATH.prepend", f"{context.layers}/runtime")
     context.write_env("runtime", "env.launch", "PYTHONPATH.delim", ":")
     context.write_layer("runtime", ["launch"], metadata)

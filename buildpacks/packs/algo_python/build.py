@@ -80,7 +80,10 @@ def _warn_of_skew(extras: Sequence[Extra], lock: str) -> None:
 
 
 def _tell_others(context: Context, python: Interpreter) -> None:
-    context.write_env("python", "env.build", "ALGO_PYTHON.override", python.path)
+    context.write_env("python", "env.build", "ALGO_PYTHON.override", f"{python.full} {python.image_path}")
+    context.write_env("python", "env.build", "ALGO_COMPILER.override", python.compiling())
     context.write_layer("python", ["build"], {})
-    labels = [{"key": "algo.python", "value": python.full}, {"key": "algo.python-executable", "value": python.path}]
+    labels = [
+        {"key": "algo.python", "value": python.full}, {"key": "algo.python-executable", "value": python.image_path},
+    ]  # fmt: skip
     context.write_toml("launch.toml", {"labels": labels})

@@ -11,6 +11,7 @@ from buildpacks.packs.algo_python.manager import Manager
 from buildpacks.packs.cnb import Context
 
 IMAGE_PATH = "/layers/algo_python/deps"
+LAYOUT = "2"  # part of the key: layers laid out otherwise are made again
 _LITTER = (
     ".gitignore", ".lock", "CACHEDIR.TAG", "bin/activate", "bin/activate.bat", "bin/activate.csh", "bin/activate.fish",
     "bin/activate.nu", "bin/activate.ps1", "bin/activate.xsh", "bin/activate_this.py", "bin/deactivate.bat",
@@ -20,8 +21,8 @@ _LITTER = (
 
 def layer_key(lock: str, python: Interpreter, env: Mapping[str, str]) -> str:
     """sha256 of everything that decides the layer's bytes (contracts 3)."""
-    machine = os.uname()
-    facts = [lock, python.full, os.path.realpath(python.path), machine.machine, uv_version(env)]
+    machine = env.get("ALGO_PLATFORM") or os.uname().machine
+    facts = [lock, python.full, python.image_path, machine, uv_version(env), LAYOUT]
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
@@ -51,7 +52,7 @@ def install(context: Context, lock: str, python: Interpreter, manager: Manager) 
     if lock.strip():
         # copy, never link: what a layer holds must share no inode with a cache that other builds write.
         command = ["pip", "install", "--python", f"{target}/bin/python", "--no-deps", "--link-mode", "copy", "--quiet"]
-        command += ["--requirement", lock_path]
+        command += [*for_platform(context.env, python), "--requirement", lock_path]
         if "--hash=" in lock and "file://" not in lock and "git+" not in lock:
             command.append("--require-hashes")
         if context.env.get("ALGO_WHEELS_ONLY") == "1":
@@ -62,8 +63,33 @@ def install(context: Context, lock: str, python: Interpreter, manager: Manager) 
             os.unlink(f"{target}/{name}")  # noqa: PTH108 -- no pathlib in buildpacks
         except FileNotFoundError:
             pass  # uv's set of activation scripts differs by version
-    compile_folder(python.path, target, IMAGE_PATH)
+    _neutralise(target, python)
+    compile_folder(python.compiling(), target, IMAGE_PATH)
     return size_of(target)
+
+
+def for_platform(env: Mapping[str, str], python: Interpreter) -> list[str]:
+    """uv's options for a place that is not here: the stack's C library and exact Python; none in its own container."""
+    name = "" if python.path == python.image_path else env.get("ALGO_PLATFORM", "")
+    return ["--python-platform", name, "--python-version", python.full] if name else []
+
+
+def _neutralise(target: str, python: Interpreter) -> None:
+    """The environment's interpreter is the image's, wherever this layer was made.
+
+    Why  a link into this machine's folders would differ from machine to machine, and lead nowhere in a container
+    """
+    minor = f"python3.{python.version[1]}"
+    for name, link in (("python", python.image_path), ("python3", "python"), (minor, "python")):
+        path = f"{target}/bin/{name}"
+        if os.path.lexists(path):
+            os.unlink(path)  # noqa: PTH108 -- no pathlib in buildpacks
+        os.symlink(link, path)  # noqa: PTH211 -- no pathlib in buildpacks
+    with open(f"{target}/pyvenv.cfg", "w", encoding="utf-8") as file:
+        file.write(
+            f"home = {os.path.dirname(python.image_path)}\n"  # noqa: PTH120 -- no pathlib in buildpacks
+            f"implementation = CPython\nversion_info = {python.full}\ninclude-system-site-packages = false\n"
+        )
 
 
 def _run(command: list[str], context: Context, python: Interpreter, manager: Manager) -> None:

@@ -14,6 +14,7 @@ _PIN = re.compile(r"(?:cpython[-@]|python-)?(\d+)\.(\d+)(?:\.(\d+))?")
 _CLAUSE = re.compile(r"\s*(===|==|~=|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)*)(\.\*)?\s*")
 _ASK = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.implementation.name)"
 LIMIT_S = 20
+IMAGE_PYTHON = "/usr/bin/python3."  # the same wherever it lies here, or an image would know where it was built
 
 
 class Wanted(NamedTuple):
@@ -24,10 +25,19 @@ class Wanted(NamedTuple):
 
 
 class Interpreter(NamedTuple):
-    """path is a real binary, never a shim; version like (3, 11, 7)."""
+    """A Python that an app can have.
+
+    path        a real binary here, never a shim: it stands in for the image's when uv asks
+    version     of the image's, like (3, 11, 7)
+    image_path  where it lies in the image
+    compiler    argument list that runs the image's own, and its environment; path does where it is empty
+    """
 
     path: str
     version: tuple[int, int, int]
+    image_path: str
+    compiler: tuple[str, ...] = ()
+    compiler_env: tuple[tuple[str, str], ...] = ()
 
     @property
     def minor(self) -> str:
@@ -38,6 +48,12 @@ class Interpreter(NamedTuple):
     def full(self) -> str:
         """`3.11.7`."""
         return ".".join(map(str, self.version))
+
+    def compiling(self) -> str:
+        """ALGO_COMPILER for the buildpacks after this one: how to make byte-code for the image."""
+        import json
+
+        return json.dumps({"argv": list(self.compiler) or [self.path], "env": dict(self.compiler_env)})
 
 
 def read_wanted(app: str, files: Mapping[str, bytes]) -> Wanted:
@@ -123,6 +139,9 @@ def choose(wanted: Wanted, env: Mapping[str, str], previous: str) -> Interpreter
 
 
 def _candidates(env: Mapping[str, str], spec: str) -> Iterator[Interpreter]:
+    if env.get("ALGO_GROUND"):
+        yield from _of_stack(env["ALGO_GROUND"])
+        return
     pin = re.match(r"==(\d+\.\d+)", spec)
     paths = [path for path in env.get("BP_PYTHONS", "").split(":") if path] or [os.path.realpath(sys.executable)]
     # Those whose name says that they fit are asked first: asking costs a start of each.
@@ -134,10 +153,22 @@ def _candidates(env: Mapping[str, str], spec: str) -> Iterator[Interpreter]:
             yield found
 
 
+def _of_stack(text: str) -> Iterator[Interpreter]:
+    """What the platform says of the stack's interpreters (buildpacks/ground.py)."""
+    import json
+
+    for item in json.loads(text):
+        major, minor, patch = (int(part) for part in item["version"].split("."))
+        yield Interpreter(
+            item["host"], (major, minor, patch), item["path"], tuple(item["compiler"]), tuple(item["env"].items())
+        )
+
+
 def ask(path: str) -> Interpreter | None:
     """The version of an interpreter; None for a shim, for another implementation, for one that does not run."""
     if os.path.realpath(path) == os.path.realpath(sys.executable):
-        return Interpreter(path, (sys.version_info[0], sys.version_info[1], sys.version_info[2]))
+        own = (sys.version_info[0], sys.version_info[1], sys.version_info[2])
+        return Interpreter(path, own, f"{IMAGE_PYTHON}{own[1]}")
     import subprocess  # late: the interpreter that runs this answers for itself
 
     try:
@@ -147,14 +178,15 @@ def ask(path: str) -> Interpreter | None:
         major, minor, patch = (int(part) for part in answer[0].split("."))
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None
-    return Interpreter(path, (major, minor, patch)) if answer[1] == "cpython" else None
+    found = Interpreter(path, (major, minor, patch), f"{IMAGE_PYTHON}{minor}")
+    return found if answer[1] == "cpython" else None
 
 
 def _download(wanted: Wanted, env: Mapping[str, str]) -> Interpreter | None:
     """uv's own prebuilt Python, where the operator allows downloads and gave them a folder that lasts."""
     import subprocess
 
-    folder = env.get("UV_PYTHON_INSTALL_DIR", "")
+    folder = "" if env.get("ALGO_GROUND") else env.get("UV_PYTHON_INSTALL_DIR", "")
     pin = re.match(r"==(\d+\.\d+(?:\.\d+)?)", wanted.spec)
     if not folder or pin is None or env.get("UV_PYTHON_DOWNLOADS") in {"never", "manual"}:
         return None

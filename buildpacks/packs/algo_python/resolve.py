@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from buildpacks.packs.algo_python.install import for_platform
 from buildpacks.packs.algo_python.interpreter import Interpreter
 from buildpacks.packs.algo_python.manager import Manager, canonical, hide_secrets
 from buildpacks.packs.cnb import Context
@@ -71,6 +72,7 @@ def inputs_key(manager: Manager, extras: Sequence[Extra], python: Interpreter, e
         "kind": manager.kind,
         "extras": [extra.spec for extra in extras],
         "python": python.minor,
+        "platform": env.get("ALGO_PLATFORM", ""),
         "indexes": [(name, hide_secrets(env[name])) for name in _INDEX_NAMES if env.get(name)],
     }
     return hashlib.sha256(repr(sorted(question.items())).encode()).hexdigest()
@@ -98,7 +100,7 @@ def make_lock(context: Context, manager: Manager, extras: Sequence[Extra], pytho
         return ""
     command = [
         "pip", "compile", *sources, "--generate-hashes", "--no-annotate", "--no-header", "--python", python.path,
-        "--output-file", f"{scratch}/lock.txt", "--quiet",
+        "--output-file", f"{scratch}/lock.txt", "--quiet", *for_platform(context.env, python),
     ]  # fmt: skip
     if context.env.get("ALGO_WHEELS_ONLY") == "1":
         command.append("--no-build")

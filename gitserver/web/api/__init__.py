@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from gitserver.web.api import access, apps, builds, config, keys, logs, previews, releases, service, tokens
+from gitserver.web.api import (
+    access,
+    apps,
+    builds,
+    collections,
+    config,
+    images,
+    keys,
+    logs,
+    previews,
+    releases,
+    service,
+    stacks,
+    tokens,
+)
 from gitserver.web.api.openapi import registry as openapi_registry
 from gitserver.web.routes import Route
 
@@ -11,6 +25,7 @@ def all_routes() -> list[Route]:
     """Every route of the API, in the order of its documentation."""
     subjects = [
         service.registry, apps.registry, access.registry, builds.registry, releases.registry, previews.registry,
-        config.registry, logs.registry, keys.registry, tokens.registry, openapi_registry,
+        images.registry, stacks.registry, config.registry, logs.registry, keys.registry, tokens.registry,
+        collections.registry, openapi_registry,
     ]  # fmt: skip
     return [route for registry in subjects for route in registry.routes]

@@ -11,6 +11,7 @@ from gitserver.web.routes import Access, Answer, Call, Registry, Route
 
 registry = Registry()
 _PARAMETER = re.compile(r"<(?:(?P<converter>[a-z]+):)?(?P<name>[a-z_]+)>")
+_BINARY: dict[str, Json] = {"type": "string", "format": "binary"}
 _ERROR: dict[str, Json] = {
     "type": "object",
     "required": ["error", "title", "next", "move", "code", "fields", "log"],
@@ -65,7 +66,7 @@ def _operation(route: Route) -> Json:
         {"name": name, "in": "query", "required": False, "schema": dict(schema)} for name, schema in route.query.items()
     ]
     media: Json = (
-        {"text/plain": {"schema": {"type": "string"}}}
+        {route.media: {"schema": {"type": "string"} if route.media == "text/plain" else _BINARY}}
         if route.answers is None
         else {"application/json": {"schema": dict(route.answers)}}
     )

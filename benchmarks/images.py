@@ -1,0 +1,422 @@
+"""Images beside what makes them elsewhere: BuildKit, uv, tar. Each pair is measured in one run, alternately.
+
+Run     python benchmarks/images.py [--runs 5]       (make bench-images); root, dockerd, mmdebstrap, a package index
+Rivals  docker build  BuildKit with a warm cache, of a Dockerfile that begins at our own image, so that stack,
+                      dependencies and runtime are there already and one COPY is all it has to do
+        uv + tar      `uv pip install` of the same packages from a warm cache, and GNU tar of the result
+Prints  a Markdown table of medians; nothing here is a test
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the server, the user and the engine of the tests are used here too
+
+from benchmarks.push import ROWS, first_answer, program  # noqa: E402 -- the path above comes first
+from buildpacks.build import build  # noqa: E402
+from buildpacks.ground import Ground, stack_ground  # noqa: E402
+from buildpacks.order import BuildOrder, BuiltImage, Child  # noqa: E402
+from buildpacks.stack.store import StackStore  # noqa: E402
+from buildpacks.toolchain import find_toolchain  # noqa: E402
+from gitserver.settings import BUILD_ENV_NAMES  # noqa: E402
+from tests.services.client import Repo, User  # noqa: E402
+from tests.services.counting import CountingSocket  # noqa: E402
+from tests.services.engines import TestEngine, own_engine  # noqa: E402
+from tests.services.models import installed_version  # noqa: E402
+from tests.services.processes import parts_of  # noqa: E402
+from tests.services.server import Server  # noqa: E402
+from tests.services.stacks import the_stack  # noqa: E402
+from tests.services.targets import Docker  # noqa: E402
+from tests.services.waiting import free_port  # noqa: E402
+
+APP, BIG = "iris", "big"
+GIB = 1024**3
+LONG_AGO_NS = 10**9  # an access time that a read replaces, on a disk mounted with relatime
+INSTALL_ENV = {name: os.environ[name] for name in BUILD_ENV_NAMES if name in os.environ}
+
+
+@dataclass(slots=True)
+class Figures:
+    """Measurements by name, and facts that are one number."""
+
+    values: dict[str, list[float]] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, value: float) -> None:
+        """One more run."""
+        self.values.setdefault(name, []).append(value)
+
+    def median(self, name: str) -> float:
+        """Of all runs."""
+        return statistics.median(self.values[name])
+
+
+def main() -> None:
+    """Start an engine and a server, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--only", choices=["push", "first", "big"], help="one part of it")
+    options = parser.parse_args()
+    figures = Figures()
+    with tempfile.TemporaryDirectory(prefix="algo-bench-") as name:
+        folder = Path(name)
+        engine = own_engine()
+        try:
+            if options.only in {None, "push", "big"}:
+                with served(folder, engine) as (server, line):
+                    user = User(folder / "home", server)
+                    user.login()
+                    if options.only in {None, "push"}:
+                        measure_pushes(figures, Bench(server, user, engine, line, folder), options.runs)
+                    if options.only in {None, "big"}:
+                        measure_big(figures, Bench(server, user, engine, line, folder), options.runs)
+            if options.only in {None, "first"}:
+                measure_first_builds(figures, folder, options.runs)
+        finally:
+            engine.close()
+    print(render(figures, options.runs))
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a measurement has at hand."""
+
+    server: Server
+    user: User
+    engine: TestEngine
+    line: CountingSocket
+    folder: Path
+
+
+@contextmanager
+def served(folder: Path, engine: TestEngine) -> Iterator[tuple[Server, CountingSocket]]:
+    """A server on a line whose bytes are counted."""
+    socket = Path(engine.host.removeprefix("unix://"))
+    with CountingSocket(socket, folder / "line") as line:
+        server = Server(
+            folder / "state", {"docker_host": line.host, "max_pack_bytes": str(4 * GIB)}, ground=Docker(engine.host)
+        )
+        try:
+            yield server.start(), line
+        finally:
+            server.close()
+
+
+# A change of code ---------------------------------------------------------------------------------------------------
+def measure_pushes(figures: Figures, bench: Bench, runs: int) -> None:
+    """Ours and docker build in turns, each from the change to the image in the engine and to the first answer."""
+    repo = Repo(bench.folder / APP, bench.user, APP)
+    shutil.copy(ROOT / "examples/iris/train.py", repo.path)
+    subprocess.run([sys.executable, "train.py"], cwd=repo.path, check=True, stdout=subprocess.DEVNULL)
+    repo.commit(program(0))
+    repo.push()
+    rival = DockerBuild(bench, repo.path)
+    rival.build()
+    layers = dependency_files(bench.server.state)
+    for run in range(1, runs + 1):
+        repo.commit(program(run))
+        rival.take(repo.path)
+        began = time.monotonic()
+        rival.build()
+        figures.add("docker build, warm", time.monotonic() - began)
+        rival.run_until(run)
+        figures.add("docker build + docker run to first answer", time.monotonic() - began)
+        rival.stop()
+
+        set_back(layers)
+        before, watch = bench.line.sent, ImageEvents(bench.engine.host)
+        began, began_ns = time.monotonic(), time.time_ns()
+        push = repo.start_push("main")
+        figures.add("git push to first answer", first_answer(bench.server, run) - began)
+        push.wait()
+        loaded_ns = watch.last_ns()
+        row = bench.user.algo_list("builds", "--app", f"alice/{APP}")[0]
+        order_ns = datetime.fromisoformat(row["created_at"]).timestamp() * 1e9
+        figures.add("git push to the image in the engine", (loaded_ns - began_ns) / 1e9)
+        figures.add("the build's order to the image in the engine", (loaded_ns - order_ns) / 1e9)
+        figures.add("bytes sent to the engine", float(bench.line.sent - before))
+        figures.add("dependency and model files read", float(sum(was_read(path) for path in layers)))
+    figures.facts["dependency and model files"] = str(len(layers))
+    size_of_image(figures, bench)
+
+
+class ImageEvents:
+    """When the engine last said that an image came in, by its own clock, which is this machine's."""
+
+    def __init__(self, host: str) -> None:
+        self._client = Docker(host).containers.client
+        self._since = int(time.time())
+
+    def last_ns(self) -> int:
+        """Nanoseconds since 1970 of the newest load or tag."""
+        now = int(time.time()) + 1
+        events = self._client.api.events(since=self._since, until=now, filters={"type": "image"}, decode=True)
+        return max(int(event["timeNano"]) for event in events if event["Action"] in {"load", "tag"})
+
+
+class DockerBuild:
+    """The same app as people build it: one COPY on an image that has all the rest."""
+
+    def __init__(self, bench: Bench, tree: Path) -> None:
+        self._docker = buildkit_client(bench.engine.host)
+        self._env = {"PATH": os.environ["PATH"], "DOCKER_BUILDKIT": "1", "DOCKER_HOST": bench.engine.host,
+                     "HOME": str(bench.folder)}  # fmt: skip
+        self._context = bench.folder / "context"
+        (box,) = Docker(bench.engine.host).containers.of(bench.server.state)
+        self._call("tag", box.image, "bench/base")
+        self._context.mkdir()
+        (self._context / "Dockerfile").write_text("FROM bench/base\nCOPY tree/ /workspace/\n", encoding="ascii")
+        self.take(tree)
+        self._box = ""
+        self._port = 0
+
+    def take(self, tree: Path) -> None:
+        """The work tree as it is now becomes the context: only what changed is written."""
+        for path in sorted(tree.rglob("*")):
+            if path.is_file() and ".git" not in path.relative_to(tree).parts:
+                target = self._context / "tree" / path.relative_to(tree)
+                if not target.exists() or target.read_bytes() != path.read_bytes():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(path, target)
+
+    def build(self) -> None:
+        """docker build with what is cached."""
+        self._call("build", "-q", "-t", "bench/app", str(self._context))
+
+    def run_until(self, number: int, within_s: float = 60) -> None:
+        """docker run, then calls until this change answers."""
+        self._port = free_port()
+        self._box = self._call(
+            "run", "-d", "--rm", "--read-only", "--tmpfs", "/tmp", "-p", f"127.0.0.1:{self._port}:8080", "bench/app"
+        )
+        deadline = time.monotonic() + within_s
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            while time.monotonic() < deadline:
+                try:
+                    reply = client.post(f"http://127.0.0.1:{self._port}/predict", json=ROWS)
+                except httpx.TransportError:
+                    time.sleep(0.005)
+                    continue
+                if reply.status_code == 200 and reply.json().get("change") == number:
+                    return
+                time.sleep(0.005)
+        raise TimeoutError(f"change {number} of docker build did not answer within {within_s:g} s")
+
+    def stop(self) -> None:
+        """The container goes."""
+        self._call("rm", "-f", self._box)
+
+    def _call(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [self._docker, *arguments], env=self._env, capture_output=True, text=True, check=False, timeout=300
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"docker {' '.join(arguments)}: {done.stdout}{done.stderr}")
+        return done.stdout.strip()
+
+
+def buildkit_client(host: str) -> str:
+    """A docker command that can build with BuildKit: newer ones need a plugin that is not always there."""
+    with tempfile.TemporaryDirectory() as empty:
+        (Path(empty) / "Dockerfile").write_text("FROM scratch\nLABEL a=b\n", encoding="ascii")
+        for place in os.environ["PATH"].split(os.pathsep):
+            client = Path(place) / "docker"
+            if not client.exists():
+                continue
+            env = {"PATH": os.environ["PATH"], "DOCKER_BUILDKIT": "1", "DOCKER_HOST": host, "HOME": empty}
+            done = subprocess.run([str(client), "build", "-q", empty], env=env, capture_output=True, check=False)
+            if done.returncode == 0:
+                return str(client)
+    raise SystemExit("no docker command here builds with BuildKit: apt-get install docker.io, or docker-buildx")
+
+
+def document_of(server: Server) -> Mapping[str, Any]:
+    """The newest image's document, from the ledger."""
+    import sqlite3
+
+    with sqlite3.connect(f"file:{server.state / 'ledger.sqlite'}?mode=ro", uri=True) as connection:
+        ((text,),) = connection.execute("SELECT config FROM images ORDER BY created_at DESC LIMIT 1").fetchall()
+    document: Mapping[str, Any] = json.loads(text)
+    return document
+
+
+def dependency_files(state: Path) -> list[Path]:
+    """Files of all sealed layers of now: what a change of code must not read."""
+    return [path for path in (state / "layers" / "sha256").rglob("*") if path.is_file() and not path.is_symlink()]
+
+
+def set_back(paths: list[Path]) -> None:
+    """Access times that any read replaces."""
+    for path in paths:
+        os.utime(path, ns=(LONG_AGO_NS, path.stat().st_mtime_ns))
+
+
+def was_read(path: Path) -> bool:
+    """Since set_back."""
+    return path.stat().st_atime_ns != LONG_AGO_NS
+
+
+def size_of_image(figures: Figures, bench: Bench) -> None:
+    """Ours over the stack, beside the installed wheels."""
+    document = document_of(bench.server)
+    ours = sum(int(layer["tar_bytes"]) for layer in document["layers"])
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "site"
+        install(
+            target, [f"scikit-learn=={installed_version('scikit-learn')}", "flask", "gunicorn", "joblib"], compiled=True
+        )
+        wheels = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    figures.facts["image over the stack"] = f"{ours / 1e6:.1f} MB"
+    figures.facts["installed wheels"] = f"{wheels / 1e6:.1f} MB"
+    figures.facts["image / wheels"] = f"{ours / wheels:.2f}"
+
+
+# A model of a gibibyte ----------------------------------------------------------------------------------------------
+def measure_big(figures: Figures, bench: Bench, runs: int) -> None:
+    """Pushed once, then a change of code: what of the file is read, and what of it is sent."""
+    repo = Repo(bench.folder / BIG, bench.user, BIG)
+    with (repo.path / "weights.bin").open("wb") as file:
+        file.truncate(GIB)
+    code = "import os\n\n\ndef predict(x=None):\n    return [os.path.getsize('weights.bin'), {}]\n"
+    repo.commit({"predict.py": code.format(0)})
+    figures.add("first push with the file of 1 GiB", repo.push().seconds)
+    (worker,) = parts_of(bench.server.state, "worker")
+    files = [path for path in bench.server.state.rglob("*") if path.is_file() and path.stat().st_size >= GIB]
+    for run in range(1, runs + 1):
+        repo.commit({"predict.py": code.format(run)})
+        set_back(files)
+        sent, read = bench.line.sent, rchar(worker)
+        figures.add("next push of its code", repo.push().seconds)
+        figures.add("bytes sent beside a file of 1 GiB", float(bench.line.sent - sent))
+        figures.add("bytes that the worker and its children read", float(rchar(worker) - read))
+        figures.add("the file was read", float(any(was_read(path) for path in files)))
+
+
+def rchar(pid: int) -> int:
+    """Bytes asked of read() by a process and its ended children, whatever came from memory. Source: proc(5)."""
+    lines = Path(f"/proc/{pid}/io").read_text(encoding="ascii").splitlines()
+    return int(dict(line.split(": ") for line in lines)["rchar"])
+
+
+# A first build ------------------------------------------------------------------------------------------------------
+def measure_first_builds(figures: Figures, folder: Path, runs: int) -> None:
+    """All layers anew with warm wheels, beside uv and tar; one build before the first warms both."""
+    stacks = StackStore(root=the_stack())
+    stack = stacks.current()
+    if stack is None:
+        raise SystemExit("there is no stack")
+    ground = stack_ground(stack, stacks.rootfs(stack.run), find_toolchain())
+    wheels = folder / "wheels"
+    packages = [f"scikit-learn=={installed_version('scikit-learn')}"]
+    for run in range(runs + 1):
+        began = time.monotonic()
+        build_once(folder / f"first{run}", wheels, packages, ground)
+        ours = time.monotonic() - began
+        site = folder / f"site{run}"
+        plain = time_of(lambda site=site: uv_and_tar(site, packages, wheels, compiled=False))  # type: ignore[misc]  # mypy knows no lambda with a default
+        compiled = time_of(lambda site=site: uv_and_tar(site, packages, wheels, compiled=True))  # type: ignore[misc]  # as above
+        shutil.rmtree(folder / f"first{run}")
+        if run:
+            figures.add("first build, wheels cached", ours)
+            figures.add("uv install + tar, not compiled", plain)
+            figures.add("uv install compiled + tar", compiled)
+
+
+def build_once(state: Path, wheels: Path, packages: list[str], ground: Ground) -> BuiltImage:
+    """A build with nothing but wheels from before."""
+    app, work = state / "tree", state / "work"
+    for path in (app, work, state / "cache" / "apps" / "1", wheels):
+        path.mkdir(parents=True, exist_ok=True)
+    (app / "predict.py").write_text("def predict(x=None):\n    return x\n", encoding="ascii")
+    (app / "requirements.txt").write_text("".join(f"{line}\n" for line in packages), encoding="ascii")
+    order = BuildOrder(
+        app_key="1", app_dir=app, work_dir=work, cache_dir=state / "cache" / "apps" / "1", wheel_dir=wheels,
+        store_dir=state, previous=None, platform_env={}, install_env=INSTALL_ENV, runtime_dir=ROOT / "runtime",
+        big_files={}, timeout_s=600, ground=ground,
+    )  # fmt: skip
+    return build(order, run_plain, lambda _line: None)
+
+
+def run_plain(child: Child, log: Callable[[str], None]) -> int:
+    """One step of a build as a process alone."""
+    with subprocess.Popen(
+        list(child.argv),
+        env=dict(child.env),
+        cwd=child.cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            log(line.rstrip("\n"))
+        return process.wait(child.timeout_s)
+
+
+def uv_and_tar(site: Path, packages: list[str], wheels: Path, *, compiled: bool) -> None:
+    """The least that a dependency layer costs: its files installed, and written once into a tar."""
+    install(site, packages, compiled=compiled, cache=wheels)
+    subprocess.run(["tar", "-cf", str(site.with_suffix(".tar")), "-C", str(site), "."], check=True)
+    site.with_suffix(".tar").unlink()
+    shutil.rmtree(site)
+
+
+def install(site: Path, packages: list[str], *, compiled: bool, cache: Path | None = None) -> None:
+    """uv pip install into an empty folder."""
+    uv = str(Path(sys.executable).parent / "uv")
+    extra = ["--compile-bytecode"] if compiled else []
+    kept = ["--cache-dir", str(cache)] if cache is not None else []
+    subprocess.run([uv, "pip", "install", "-q", "--target", str(site), *extra, *kept, *packages], check=True)
+
+
+def time_of(work: Callable[[], None]) -> float:
+    """Wall seconds."""
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+# The table ----------------------------------------------------------------------------------------------------------
+RATIOS = (
+    ("git push to first answer", "docker build + docker run to first answer"),
+    ("the build's order to the image in the engine", "docker build, warm"),
+    ("first build, wheels cached", "uv install compiled + tar"),
+    ("first build, wheels cached", "uv install + tar, not compiled"),
+)
+
+
+def render(figures: Figures, runs: int) -> str:
+    """Medians, then ratios of the pairs that were measured, then facts."""
+    lines = [f"| what ({runs} runs) | median | min | max |", "|---|---|---|---|"]
+    for name, values in figures.values.items():
+        shape = "{:.0f}" if name.startswith(("bytes", "dependency", "the file")) else "{:.3f} s"
+        cells = " | ".join(shape.format(value) for value in (statistics.median(values), min(values), max(values)))
+        lines.append(f"| {name} | {cells} |")
+    lines.append("")
+    for ours, theirs in RATIOS:
+        if ours in figures.values and theirs in figures.values:
+            lines.append(f"{ours} / {theirs}: {figures.median(ours) / figures.median(theirs):.2f}")
+    lines += [f"{name}: {value}" for name, value in figures.facts.items()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""A base image out of a registry: by platform, every byte compared with its digest, gone on with after a break.
+
+Source  OCI image specification 1.1, image-index.md; Docker image manifest version 2 schema 2
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+from buildpacks.image.answers import PASSING, refusal
+from buildpacks.image.config import hex_of
+from buildpacks.image.reference import Reference, parse_reference
+from buildpacks.image.registry import ATTEMPTS, Interrupted, Registry, RegistryOptions, pause_s
+from buildpacks.image.repository import DOCKER_LIST, DOCKER_MANIFEST, Repository, StoredManifest
+from buildpacks.image.traffic import Traffic
+from buildpacks.image.values import CONFIG, INDEX, LAYER, LAYER_GZIP, LAYER_ZSTD, MANIFEST, Blob
+from buildpacks.order import BuildFailed, Json
+from buildpacks.stack.values import BaseImage, BaseLayer
+
+_LAYER_TYPES = {
+    LAYER: LAYER,
+    LAYER_GZIP: LAYER_GZIP,
+    LAYER_ZSTD: LAYER_ZSTD,
+    "application/vnd.docker.image.rootfs.diff.tar": LAYER,
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": LAYER_GZIP,
+    "application/vnd.docker.image.rootfs.diff.tar.zstd": LAYER_ZSTD,
+}
+_MAX_CONFIG = 4 * 1024 * 1024
+
+
+class BlobStore(Protocol):
+    """Where the blobs go: buildpacks.stack.store.StackStore."""
+
+    def blob_path(self, digest: str) -> Path:
+        """Where a blob lies, whether it is there or not."""
+        ...
+
+    def put_blob(self, chunks: Iterable[bytes], *, media_type: str = LAYER, expected: str = "") -> Blob:
+        """Take a blob in as it streams by; refuse it when it is not `expected`."""
+        ...
+
+
+def pull(text: str, arch: str, store: BlobStore, options: RegistryOptions, *, log: Callable[[str], None]) -> BaseImage:
+    """Bring an image's manifest, configuration and layers into a store; what lies there already is not sent again.
+
+    text    a reference, `python:3.11-slim`
+    arch    as OCI writes it: `amd64`
+    Raises  BuildFailed: image-reference-bad, image-missing, image-arch-missing, image-kind, registry-altered, and
+            what Registry.call and answers.refusal tell
+    """
+    reference = parse_reference(text)
+    registry = Registry(reference.registry, options)
+    try:
+        repository = Repository(registry, reference.repository, Traffic(), is_pull=True)
+        return _Pulling(repository, reference, store, log).image(arch)
+    finally:
+        registry.close()
+
+
+class _Pulling:
+    def __init__(
+        self, repository: Repository, reference: Reference, store: BlobStore, log: Callable[[str], None]
+    ) -> None:
+        self._repository, self._reference, self._store, self._log = repository, reference, store, log
+
+    def image(self, arch: str) -> BaseImage:
+        manifest = self._manifest(self._reference.wanted)
+        if manifest.media_type in {INDEX, DOCKER_LIST}:
+            manifest = self._manifest(self._of_platform(manifest, arch))
+        if manifest.media_type not in {MANIFEST, DOCKER_MANIFEST}:
+            raise BuildFailed("image-kind", reference=str(self._reference), found=manifest.media_type)
+        document = self._document(manifest.data)
+        config_data = self._config(_descriptor(document.get("config")))
+        config = self._document(config_data)
+        if config.get("os") != "linux" or config.get("architecture") != arch:
+            found = f"{config.get('os')}/{config.get('architecture')}"
+            raise BuildFailed("image-arch-missing", reference=str(self._reference), arch=arch, found=[found])
+        rootfs = config.get("rootfs")
+        diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+        entries = document.get("layers")
+        if not isinstance(entries, list) or not isinstance(diff_ids, list) or len(entries) != len(diff_ids):
+            raise self._strange("its manifest and its configuration do not fit")
+        layers = [
+            BaseLayer(diff_id=_checked(diff_id), blob=self._layer(_descriptor(entry)))
+            for diff_id, entry in zip(diff_ids, entries, strict=True)
+        ]
+        self._store.put_blob([config_data], media_type=CONFIG)
+        stored = self._store.put_blob([manifest.data], media_type=manifest.media_type)
+        return BaseImage(
+            reference=str(self._reference),
+            image_id=_descriptor(document.get("config")).digest,
+            manifest_digest=stored.digest,
+            config=config,
+            layers=tuple(layers),
+        )
+
+    def _manifest(self, name: str) -> StoredManifest:
+        found = self._repository.manifest(name)
+        if found is None:
+            raise BuildFailed("image-missing", reference=str(self._reference), found=name)
+        document = self._document(found.data)
+        # Old registries answer text/plain; the document says itself what it is.
+        media_type = str(document.get("mediaType") or found.media_type)
+        return StoredManifest(data=found.data, digest=found.digest, media_type=media_type)
+
+    def _of_platform(self, manifest: StoredManifest, arch: str) -> str:
+        found: list[Json] = []
+        manifests = self._document(manifest.data).get("manifests")
+        for entry in manifests if isinstance(manifests, list) else []:
+            platform = entry.get("platform") if isinstance(entry, dict) else None
+            if not isinstance(platform, dict) or not isinstance(entry, dict):
+                continue
+            if platform.get("os") == "linux" and platform.get("architecture") == arch:
+                return _descriptor(entry).digest
+            found.append(f"{platform.get('os')}/{platform.get('architecture')}")
+        raise BuildFailed("image-arch-missing", reference=str(self._reference), arch=arch, found=found)
+
+    def _config(self, blob: Blob) -> bytes:
+        if blob.size_bytes > _MAX_CONFIG:
+            raise self._strange(f"its configuration is of {blob.size_bytes} bytes")
+        path = self._store.blob_path(blob.digest)
+        if not path.is_file():
+            self._store.put_blob(self._stream(blob), media_type=CONFIG, expected=blob.digest)
+        return path.read_bytes()
+
+    def _layer(self, blob: Blob) -> Blob:
+        media_type = _LAYER_TYPES.get(blob.media_type)
+        if media_type is None:
+            raise BuildFailed("image-kind", reference=str(self._reference), found=blob.media_type)
+        if not self._store.blob_path(blob.digest).is_file():
+            self._log(f"Pulling {blob.digest[:19]} of {self._reference} ({blob.size_bytes / 1024 / 1024:.1f} MiB)")
+            self._store.put_blob(self._stream(blob), media_type=media_type, expected=blob.digest)
+        return Blob(digest=blob.digest, size_bytes=blob.size_bytes, media_type=media_type)
+
+    def _stream(self, blob: Blob) -> Iterator[bytes]:
+        """A blob's bytes: exactly size_bytes, over as many connections as that takes."""
+        got = failures = 0
+        while got < blob.size_bytes:
+            before = got
+            try:
+                for chunk in self._part(blob, got):
+                    got += len(chunk)
+                    if got > blob.size_bytes:
+                        raise BuildFailed(
+                            "registry-altered", registry=self._repository.registry.name, digest=blob.digest
+                        )
+                    yield chunk
+                failure = BuildFailed(
+                    "registry-broke-off", registry=self._repository.registry.name, cause="it ended early"
+                )
+            except Interrupted as interrupted:
+                failure = interrupted.failure
+            if got < blob.size_bytes:
+                failures = 1 if got > before else failures + 1
+                if failures >= ATTEMPTS:
+                    raise failure
+                self._repository.traffic.pause(pause_s(failures))
+
+    def _part(self, blob: Blob, offset: int) -> Iterator[bytes]:
+        with ExitStack() as stack:
+            answer, chunks = stack.enter_context(self._repository.blob(blob.digest, offset))
+            if answer.status in PASSING or answer.status == 401:
+                raise Interrupted(refusal(answer, self._repository.place, f"give {blob.digest}"))
+            if not answer.is_good:
+                raise refusal(answer, self._repository.place, f"give {blob.digest}")
+            left = offset if answer.status == 200 else 0  # a registry without ranges begins from the beginning
+            for chunk in chunks:
+                if left < len(chunk):
+                    yield chunk[left:]
+                left = max(0, left - len(chunk))
+
+    def _document(self, data: bytes) -> Mapping[str, Json]:
+        try:
+            document = json.loads(data)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise self._strange("a document of it is no JSON object")
+        return document
+
+    def _strange(self, message: str) -> BuildFailed:
+        return BuildFailed("image-strange", reference=str(self._reference), message=message)
+
+
+def _descriptor(value: Json) -> Blob:
+    if not isinstance(value, dict) or not isinstance(value.get("size"), int):
+        raise BuildFailed("image-strange", reference="the image", message="a part of it has no size")
+    return Blob(
+        digest=_checked(value.get("digest")),
+        size_bytes=int(str(value["size"])),
+        media_type=str(value.get("mediaType", "")),
+    )
+
+
+def _checked(digest: Json) -> str:
+    try:
+        return f"sha256:{hex_of(str(digest))}"
+    except ValueError as error:
+        raise BuildFailed(
+            "image-strange", reference="the image", message="a part of it has no sha256 digest"
+        ) from error
