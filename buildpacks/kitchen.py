@@ -95,7 +95,7 @@ def prepare(order: BuildOrder, tools: Toolchain, previous: Sequence[Mapping[str,
             },
             cwd=order.app_dir,
             readable=[
-                *(tools.tool_folders() if contained else tools.readable()), *_compilers(order), order.runtime_dir,
+                *((tools.uv, BUILDPACKS_DIR) if contained else tools.readable()), *_compilers(order), order.runtime_dir,
                 root, *([cache] if cache.is_dir() else []), *_named_folders(order.install_env),
             ],
             writable=[order.app_dir, layers, tmp, home, uv_cache],

@@ -38,11 +38,7 @@ class Toolchain:
     def readable(self) -> tuple[Path, ...]:
         """Folders that must exist in a build's sandbox, beside the system's."""
         prefixes = [prefix_of(path) for path in self.pythons]
-        return tuple(dict.fromkeys([*prefixes, *self.tool_folders()]))
-
-    def tool_folders(self) -> tuple[Path, ...]:
-        """Those that a build container needs, which has an interpreter of its own."""
-        return (self.uv.parent, BUILDPACKS_DIR)
+        return tuple(dict.fromkeys([*prefixes, self.uv.parent, BUILDPACKS_DIR]))
 
 
 def prefix_of(python: Path) -> Path:

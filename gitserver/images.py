@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from buildpacks.image.oci import image_id
-from buildpacks.image.rebase import rebase
+from buildpacks.image.settle import moved
+from buildpacks.image.store import LayerStore
 from buildpacks.stack.store import StackStore
 from buildpacks.stack.values import Stack
 from gitserver.errors import Problem
@@ -62,7 +63,7 @@ def rebased(image: Image, stacks: StackStore, name: str) -> Image:
 
     Raises  Problem('no-stack-here'), BuildFailed('rebase-no-stack' | 'rebase-misfit')
     """
-    doc = rebase(image.config, find_stack(stacks, name))
+    doc = moved(image.config, find_stack(stacks, name), LayerStore(root=stacks.root.parent))
     return replace(image, digest=image_id(doc), config=doc)
 
 

@@ -22,7 +22,9 @@ from gitserver.ledger.store import Ledger
 from gitserver.plan import platform_env
 from gitserver.remote.tree import Tree
 from gitserver.settings import Settings
+from gitserver.targets.dockerfile import find_dockerfile, refusal
 
+_NOTHING_FOUND = frozenset({"none-detected", "nothing-to-serve"})
 RUNTIME_DIR = Path(__file__).resolve().parent.parent / "runtime"
 
 
@@ -66,10 +68,17 @@ class PackKitchen:
 
         Raises  BuildFailed, with the cause; Problem('bad-project-toml'), what publishing raises
         """
-        if self._dockerfile is not None and _has_dockerfile(tree.root):
+        dockerfile = find_dockerfile(tree.root)
+        if dockerfile is not None and self._dockerfile is not None:
             built = self._dockerfile(job, tree)
         else:
-            built = self._by_buildpacks(job, tree, config, self._previous(job, environment), self._settings.state)
+            try:
+                built = self._by_buildpacks(job, tree, config, self._previous(job, environment), self._settings.state)
+            except BuildFailed as failed:
+                # A Dockerfile beside a model is a file like any other; alone it is what its owner meant.
+                if dockerfile is None or failed.code not in _NOTHING_FOUND:
+                    raise
+                raise refusal(has_engine=self._settings.target == "docker") from failed
         image = _image(job, built)
         if self._publish is not None:
             self._publish(job, image)
@@ -166,11 +175,6 @@ def _image(job: Job, built: BuiltImage) -> Image:
         digest=built.digest, app_id=job.app.id, commit=job.build.commit, config=built.config,
         created_at=job.build.created_at,
     )  # fmt: skip
-
-
-def _has_dockerfile(root: Path) -> bool:
-    path = root / "Dockerfile"
-    return path.is_file() and not path.is_symlink()
 
 
 def _made(path: Path) -> Path:

@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 
 from buildpacks.image import provenance, sbom
-from buildpacks.image.contents import outbound
 from buildpacks.image.provenance import Origin
 from buildpacks.image.push import Pushed, PushOrder, push_image
 from buildpacks.image.reference import is_tag, parse_place
 from buildpacks.image.referrers import Referrer
 from buildpacks.image.registry import Registry, RegistryOptions
+from buildpacks.image.settle import sendable
 from buildpacks.image.store import LayerStore
 from buildpacks.image.values import Blob
 from buildpacks.order import BuildFailed, Json
@@ -116,7 +116,7 @@ class Publisher:
             parameters={},
         )
         order = PushOrder(
-            image=outbound(image.config, LayerStore(root=self._state), stacks),
+            image=sendable(image.config, LayerStore(root=self._state), stacks),
             repository=repository,
             tags=_tags(image.commit, job.build.git_ref, job.log.detail),
             referrers=partial(_documents, image.config, origin, repository, dpkg_status(stacks, image.config)),

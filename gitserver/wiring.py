@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gitserver.accounts.audit import Audit
@@ -16,8 +16,7 @@ from gitserver.settings import Settings
 if TYPE_CHECKING:
     from flask import Flask
 
-    from buildpacks.image.values import OutboundImage
-    from buildpacks.order import BuiltImage, Child, Json, Runner
+    from buildpacks.order import BuiltImage, Child, Runner
     from gitserver.gc.desk import CollectionDesk
     from gitserver.job import Job
     from gitserver.ledger.records import Image
@@ -47,9 +46,8 @@ def _process_world(settings: Settings) -> World:
 
 
 def _docker_world(settings: Settings) -> World:
-    from buildpacks.image.contents import outbound
     from buildpacks.image.launching import command_of
-    from buildpacks.image.settle import settle
+    from buildpacks.image.settle import sendable
     from buildpacks.image.store import LayerStore
     from buildpacks.stack.store import StackStore
     from gitserver.kitchen import PackKitchen, StackGround
@@ -62,17 +60,13 @@ def _docker_world(settings: Settings) -> World:
 
     ledger, engine = Ledger.open(settings.ledger_url), DockerEngine(settings.docker_host)
     layers, stacks = LayerStore(root=settings.state), StackStore(root=settings.state / "stacks")
-
-    def sendable(doc: Mapping[str, Json]) -> OutboundImage:
-        # What was built when releases ran as processes goes onto the stack as it is.
-        stack = stacks.current() if "host" in doc else None
-        return outbound(doc if stack is None else settle(doc, stack, layers), layers, stacks)
-
     target = DockerTarget(
-        settings, engine, sendable, lambda doc, process, env: command_of(layers, doc, process, env)
+        settings, engine, lambda doc: sendable(doc, layers, stacks),
+        lambda doc, process, env: command_of(layers, doc, process, env),
     )  # fmt: skip
     isolation = probe_isolation(settings.state, required=settings.isolation)
     sites = BuildSites(settings, engine, stacks)
+    sites.sweep()
 
     def runner(job: Job) -> Runner:
         sandbox = SandboxRunner(settings, isolation, job.app.id, job.cancelled)
@@ -85,7 +79,8 @@ def _docker_world(settings: Settings) -> World:
         return run
 
     kitchen = PackKitchen(
-        settings, ledger, runner, ground=StackGround(stacks), dockerfile=_dockerfile_builder(settings), publish=_publisher(settings),
+        settings, ledger, runner, ground=StackGround(stacks), dockerfile=_dockerfile_builder(settings),
+        publish=_publisher(settings),
     )  # fmt: skip
     return World(settings, ledger, target, kitchen)
 

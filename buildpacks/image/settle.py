@@ -8,11 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from buildpacks.image.contents import outbound
 from buildpacks.image.launching import launch_of
 from buildpacks.image.rebase import rebase
 from buildpacks.image.store import LayerStore
+from buildpacks.image.values import OutboundImage
 from buildpacks.order import BuildFailed, Json
+from buildpacks.stack.store import StackStore
 from buildpacks.stack.values import Stack
+
+
+def sendable(doc: Mapping[str, Json], layers: LayerStore, stacks: StackStore) -> OutboundImage:
+    """The image of any document that layers were sealed for; one of this machine lies on the current stack then.
+
+    Raises  BuildFailed: what contents.outbound and settle raise
+    """
+    stack = stacks.current() if "host" in doc else None
+    return outbound(doc if stack is None else settle(doc, stack, layers), layers, stacks)
+
+
+def moved(doc: Mapping[str, Json], stack: Stack, layers: LayerStore) -> dict[str, Json]:
+    """The document on that stack, whatever it lies on now. Raises BuildFailed('rebase-no-stack' | 'rebase-misfit')."""
+    return settle(doc, stack, layers) if "host" in doc else rebase(doc, stack)
 
 
 def settle(doc: Mapping[str, Json], stack: Stack, store: LayerStore) -> dict[str, Json]:

@@ -144,7 +144,8 @@ class LayerStore:
         if interpreter is None or not (layer / "pyvenv.cfg").is_file():
             return layer.relative_to(self.root)
         view = self.view_path(diff_id)
-        if not (view / "bin" / "python").exists():  # also when the interpreter that it had was removed
+        # Its interpreter may have been removed since; and what a start is about to use must not be old (lease.py)
+        if not renew(self.root, view) or not (view / "bin" / "python").exists():
             self._make_view(layer, view, interpreter)
         return view.relative_to(self.root)
 

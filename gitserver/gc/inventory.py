@@ -51,15 +51,20 @@ def model_files(blobs_dir: Path, links: Counter[tuple[int, int]]) -> Iterator[Fo
 
 @dataclass(slots=True)
 class Weight:
-    """Bytes on the disk that go when these paths go: an inode counts once, and only when its last name goes."""
+    """Bytes on the disk that go when these paths go: an inode counts once, and only when its last name goes.
 
+    alone_bytes  of folders and of files with one name; only files with several are remembered one by one, for a
+                 dependency layer has tens of thousands with one
+    """
+
+    alone_bytes: int
     links: Counter[tuple[int, int]]
     inodes: dict[tuple[int, int], tuple[int, int]]  # (device, inode) -> (names, bytes)
 
     @classmethod
     def of(cls, paths: Iterable[Path]) -> Weight:
         """Look at everything at and below the paths."""
-        weight = cls(links=Counter(), inodes={})
+        weight = cls(alone_bytes=0, links=Counter(), inodes={})
         for path in paths:
             weight.add(path)
         return weight
@@ -82,13 +87,17 @@ class Weight:
     @property
     def freed_bytes(self) -> int:
         """Of inodes that lose their last name."""
-        return sum(size for inode, (names, size) in self.inodes.items() if self.links[inode] >= names)
+        shared = (size for inode, (names, size) in self.inodes.items() if self.links[inode] >= names)
+        return self.alone_bytes + sum(shared)
 
     def _count(self, status: os.stat_result) -> None:
+        size = status.st_blocks * 512
+        if stat.S_ISDIR(status.st_mode) or status.st_nlink == 1:
+            self.alone_bytes += size
+            return
         inode = (status.st_dev, status.st_ino)
         self.links[inode] += 1
-        names = 1 if stat.S_ISDIR(status.st_mode) else status.st_nlink
-        self.inodes[inode] = (names, status.st_blocks * 512)
+        self.inodes[inode] = (status.st_nlink, size)
 
 
 def _named(folder: Path, kind: Kind) -> Iterator[Found]:

@@ -160,6 +160,8 @@ class ReceiveSession:
                 return RefReport(command=command, cause="", moved_ref=main, old=accepted.commit, new=accepted.commit)
             case BuildKind.DEPLOY | BuildKind.PUBLISH | BuildKind.REDEPLOY | BuildKind.DELETE | BuildKind.CONFIG:
                 return RefReport(command=command, cause="", old=old, new=new)
+            case BuildKind.REBASE | BuildKind.VERIFY | BuildKind.UPLOAD:  # asked for over the API; no ref is pushed
+                return RefReport(command=command, cause="", old=old, new=new)
 
     def _served_before(self, build_id: int) -> str | None:
         """The commit that production served before a rollback's release: shows in the push what moved (F9)."""

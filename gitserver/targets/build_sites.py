@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
 from buildpacks.order import BuildFailed
 from buildpacks.stack.store import StackStore
+from gitserver.errors import Problem
 from gitserver.settings import Settings
 from gitserver.targets.build_network import BuildNetwork
-from gitserver.targets.container_runner import ContainerRunner, find_site
+from gitserver.targets.container_runner import ContainerRunner, find_site, sweep
 from gitserver.targets.containers import Engine
+
+_LOG = logging.getLogger("algo.builds")
 
 
 class BuildSites:
@@ -18,6 +22,13 @@ class BuildSites:
 
     def __init__(self, settings: Settings, engine: Engine, stacks: StackStore) -> None:
         self._settings, self._engine, self._stacks = settings, engine, stacks
+
+    def sweep(self) -> None:
+        """Remove what builds of a worker before this one left. An engine that does not answer has nothing running."""
+        try:
+            sweep(self._settings, self._engine)
+        except Problem as problem:
+            _LOG.warning("leftovers of builds stay for now: %s", problem)
 
     def runner(self, app_id: int, cancelled: threading.Event, log: Callable[[str], None]) -> ContainerRunner:
         """One build's runner; its image is in the engine.

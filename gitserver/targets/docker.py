@@ -184,7 +184,12 @@ class DockerTarget:
             folder.remove()
             raise
         address = f"unix:{folder.socket}" if port is None else f"tcp:127.0.0.1:{port}"
-        live = Live.begun(self._engine, spec, folder, container, address)
+        try:
+            live = Live.begun(self._engine, spec, folder, container, address)
+        except BaseException:
+            self._leftovers.remove(container)
+            folder.remove()
+            raise
         note = Note(
             life=live.life, address=address, app_id=spec.app_id, label=spec.label, image_digest=spec.image_digest,
             facts=None,

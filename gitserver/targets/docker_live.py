@@ -21,6 +21,7 @@ from gitserver.targets.instance import NO_LIFE, Folder, Life, Note, read_stat
 
 _LOG = logging.getLogger("algo.docker")
 _LIFE_LOOK_S = 0.01
+_LOOKS = 100
 _BLOCK_BYTES = 512  # of st_blocks, whatever the file system has. Source: stat(2)
 MAX_IO_BYTES, MAX_IO_FILES = 64 * 1024 * 1024, 1000
 LAST_LINES_S = 3.0  # for the engine to hand over what an ended container wrote
@@ -45,10 +46,8 @@ class Live:
 
     @classmethod
     def begun(cls, engine: Engine, spec: Spec, folder: Folder, container: str, address: str) -> Live:
-        """One that was started now. Raises Problem of the engine."""
-        state = engine.inspect(container)
-        pid = 0 if state is None else state.pid
-        started_at = read_stat(pid, zombies=True) if pid > 0 else None
+        """One that was started now. Raises Problem('engine-elsewhere'), Problem of the engine."""
+        pid, started_at = _first_process(engine, container)
         return cls(
             folder=folder, container=container, address=address, app_id=spec.app_id, label=spec.label, facts=None,
             life=NO_LIFE if started_at is None else Life(pid=pid, start_ticks=started_at),
@@ -129,3 +128,18 @@ class Live:
                 return False
             time.sleep(_LIFE_LOOK_S)
         return True
+
+
+def _first_process(engine: Engine, container: str) -> tuple[int, int | None]:
+    """Pid and start time of a container's first process; (0, None) when it ended already."""
+    pid = 0
+    for _ in range(_LOOKS):
+        state = engine.inspect(container)
+        if state is None or not state.is_running:
+            return 0, None
+        pid = state.pid
+        started_at = read_stat(pid, zombies=True)
+        if started_at is not None:
+            return pid, started_at
+        time.sleep(_LIFE_LOOK_S)  # it ended, and the engine is about to notice
+    raise Problem("engine-elsewhere", pid=pid)

@@ -59,6 +59,15 @@ _CONTAINERS = {
         move=_OPERATOR,
         status=409,
     ),
+    "engine-elsewhere": Words(
+        title="the Docker engine runs on another machine",
+        body="The Docker engine started a container, and this server cannot see its process {pid}: the engine runs on "
+        f"another machine, or one of the two runs in a container of its own. {_STAYS}",
+        next="run the server beside its engine, in the same process namespace (docker run --pid host), or use "
+        "--target process",
+        move=_OPERATOR,
+        status=502,
+    ),
     "loopback-only": Words(
         title="the web process listens on 127.0.0.1 only",
         body="The web process listens on port {port}, on 127.0.0.1 of its own container only, where no call arrives. "

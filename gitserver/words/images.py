@@ -26,8 +26,7 @@ _IMAGES = {
         title="the image of release {release} was removed",
         body="The image of release {release} is not kept any more: it is older than what this server keeps of an "
         "environment.",
-        next="git push algo {commit}:refs/heads/redeploy   builds that commit again; the image of a version is kept for "
-        "ever",
+        next="git push algo {commit}:refs/heads/redeploy   (builds it again; the images of versions stay for ever)",
         status=409,
     ),
     "image-differs": Words(

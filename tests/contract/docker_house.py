@@ -8,6 +8,7 @@ import functools
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -42,7 +43,9 @@ def stack() -> Stack:
 @functools.cache
 def base() -> OutboundImage:
     """Its run image."""
-    return base_outbound(stack().run, StackStore(root=the_stack()), Path(tempfile.mkdtemp(prefix="algo-test-")))
+    notes = tempfile.mkdtemp(prefix="algo-test-")
+    atexit.register(shutil.rmtree, notes, ignore_errors=True)
+    return base_outbound(stack().run, StackStore(root=the_stack()), Path(notes))
 
 
 class DockerStore(Store):

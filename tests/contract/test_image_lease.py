@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from buildpacks.image.lease import collecting, renew
 from buildpacks.image.store import LayerStore
 from buildpacks.image.tar import Digest
-from buildpacks.order import BigFile
+from buildpacks.order import BigFile, Json
 
 LONG_AGO = 1_000_000_000
 
@@ -71,3 +72,18 @@ def test_nobody_renews_while_the_collector_has_its_hand_on_a_layer(store: LayerS
         path.rename(store.root / "taken")
     build.join(10)
     assert found == [False]
+
+
+def test_a_view_that_a_start_uses_is_young_again(store: LayerStore, tmp_path: Path) -> None:
+    folder = tmp_path / "venv"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    sealed = store.seal(folder, "layers/algo_python/deps")
+    layer: dict[str, Json] = {"diff_id": sealed.diff_id, "kind": "layer", "path": "algo_python/deps"}
+    config: dict[str, Json] = {"layers": [layer], "processes": [], "buildpacks": []}
+    python = Path(sys.executable)
+    store.compose(config, "sha256:" + "1" * 64, python)
+    view = store.view_path(sealed.diff_id)
+    os.utime(view, (LONG_AGO, LONG_AGO))
+    store.compose(config, "sha256:" + "2" * 64, python)
+    assert age_s(view) < 60

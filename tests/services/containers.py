@@ -6,6 +6,7 @@ check those elsewhere.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -52,15 +53,18 @@ class Containers:
             with suppress(NotFound, APIError):  # it ended by itself meanwhile
                 self.client.api.kill(box.id)
 
+    def networks(self, state: Path) -> list[str]:
+        """Names of the networks that the server of this state folder made."""
+        mark = hashlib.sha256(bytes(state)).hexdigest()[:12]
+        return [str(row["Name"]) for row in self.client.api.networks(filters={"label": f"algo.server={mark}"})]
+
     def remove(self, state: Path) -> None:
-        """Each of them, and the networks that only they were in."""
-        networks = set()
+        """Each of them, and the server's networks: a bridge would outlive even its engine."""
         for box in self.of(state):
-            networks |= set(box.config["NetworkSettings"]["Networks"])
             with suppress(NotFound):
                 self.client.api.remove_container(box.id, v=True, force=True)
-        for name in networks - {"bridge", "host", "none"}:
-            with suppress(NotFound, APIError):  # another server's container is in it
+        for name in self.networks(state):
+            with suppress(NotFound, APIError):  # a stranger's container is in it
                 self.client.api.remove_network(name)
 
     def _all(self) -> Iterator[Box]:
@@ -94,7 +98,7 @@ def import_folder(host: str, folder: Path, name: str) -> str:
     command = ["docker", "-H", host, "import", "-", name]
     with subprocess.Popen(["tar", "-C", str(folder), "-c", "."], stdout=subprocess.PIPE) as packed:
         done = subprocess.run(command, stdin=packed.stdout, capture_output=True, text=True, check=True)
-    assert packed.returncode == 0
+    assert packed.returncode in {0, 1}, "1: another test links a file meanwhile; its contents are the same"
     return done.stdout.strip()
 
 

@@ -142,8 +142,7 @@ class Corridor:
         self.world = self._world()
 
     def _world(self) -> World:
-        world = World(self.settings, self.ledger, self.target, self.kitchen)
-        return world
+        return World(self.settings, self.ledger, self.target, self.kitchen)
 
     def commit(self, text: str, parent: str | None = None) -> str:
         """A commit with one file, already in the repository (a push's quarantine is tested with the remote)."""

@@ -27,6 +27,7 @@ class FakeEngine:
     """Change is_down, add lines, end containers: the next call sees it."""
 
     is_down: bool = False
+    next_pid: int = 0
     boxes: dict[str, ContainerState] = field(default_factory=dict)
     lines: dict[str, list[tuple[datetime, bytes]]] = field(default_factory=dict)
     networks: dict[str, Mapping[str, str]] = field(default_factory=dict)
@@ -84,7 +85,7 @@ class FakeEngine:
     def start(self, container: str) -> None:
         """It runs."""
         self._answer()
-        self.boxes[container] = replace(self.boxes[container], is_running=True)
+        self.boxes[container] = replace(self.boxes[container], is_running=True, pid=self.next_pid)
 
     def inspect(self, container: str) -> ContainerState | None:
         """By id or name."""

@@ -120,9 +120,10 @@ class Docker:
         return [Model(key=f"{box.id}@{box.started_at}", pid=box.pid) for box in boxes if box.pid]
 
     def left_over(self, state: Path) -> dict[str, str]:
-        """Processes that name the state folder, and containers that were given a part of it."""
+        """Processes that name the state folder, containers that were given a part of it, and its networks."""
         boxes = {box.name: f"container of {box.image}, {box.status}" for box in self.containers.of(state)}
-        return {str(pid): command for pid, command in processes_of(state).items()} | boxes
+        networks = {f"network {name}": "a bridge of this machine" for name in self.containers.networks(state)}
+        return {str(pid): command for pid, command in processes_of(state).items()} | boxes | networks
 
     def cut_power(self, state: Path) -> None:
         """The containers stay in the engine, ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import threading
@@ -26,10 +27,11 @@ def test_containers_are_found_by_the_folder_they_were_given_killed_and_removed(
     engine: TestEngine, tmp_path: Path
 ) -> None:
     ground, state = Docker(engine.host), tmp_path / "state"
+    mark = hashlib.sha256(bytes(state)).hexdigest()[:12]
     image = foreign_image(engine.host, tmp_path / "files", "algo-test/tools:1")
     (state / "run").mkdir(parents=True)
     client = ground.containers.client
-    network = client.networks.create(f"algo-test-tools-{os.getpid()}")
+    network = client.networks.create(f"algo-test-tools-{os.getpid()}", labels={"algo.server": mark})
     other = client.containers.run(image, ["/bin/sleep", "600"], detach=True, network_mode="none")
     ours = client.containers.run(
         image, ["/bin/sleep", "600"], detach=True, network=network.name, environment={"ALGO_MODEL_NAME": "iris"},
@@ -42,7 +44,8 @@ def test_containers_are_found_by_the_folder_they_were_given_killed_and_removed(
         assert isinstance(model, Model)
         kill_one(model)
         eventually(lambda: ground.models(state, "iris") == [], within_s=20, what="the killed model is seen as dead")
-        assert list(ground.left_over(state)) == [str(ours.name)], "an ended container is still something that is left"
+        left = [str(ours.name), f"network {network.name}"]
+        assert list(ground.left_over(state)) == left, "an ended container is still something that is left"
         ground.clean(state)
         assert ground.left_over(state) == {}
         assert client.networks.list(names=[str(network.name)]) == []

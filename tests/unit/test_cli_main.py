@@ -68,7 +68,7 @@ def test_every_exit_code_is_documented() -> None:
 def test_every_command_that_reads_has_json() -> None:
     reads = {
         "apps", "builds", "builds show", "releases", "versions", "previews", "config list", "keys list",
-        "tokens list", "status",
+        "tokens list", "status", "image list", "image show", "stack list",
     }  # fmt: skip
     for typed in reads:
         assert "--json" in {name for parameter in ALL[f"algo {typed}"].params for name in parameter.opts}

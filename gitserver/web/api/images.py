@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from buildpacks.image.archive import archive_length, read_archive
-from buildpacks.image.contents import outbound
 from buildpacks.image.document import parse_document, parse_layers, table, table_list
 from buildpacks.image.rebase import stack_name
 from buildpacks.image.sbom import sbom
+from buildpacks.image.settle import sendable
 from buildpacks.image.store import LayerStore
 from buildpacks.order import BuildFailed
 from buildpacks.stack.store import StackStore
@@ -113,7 +113,7 @@ def read_image_archive(call: Call) -> ByteStream:
     image = find_image(call.services.ledger, call.app, call.args["ref"])
     names = image_names(call.app, image, uses_of(call.services.ledger, call.app).get(image.digest, []))
     with _told():
-        sent = outbound(image.config, LayerStore(root=settings.state), StackStore(root=settings.state / "stacks"))
+        sent = sendable(image.config, LayerStore(root=settings.state), StackStore(root=settings.state / "stacks"))
         size_bytes = archive_length(sent, names)
     call.record("image.archive", app=str(call.app.name), image=image.digest)
     return ByteStream(chunks=read_archive(sent, names), media="application/x-tar", size_bytes=size_bytes)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from buildpacks.image.rebase import lies_on, rebase, stack_name
+from buildpacks.image.rebase import lies_on, stack_name
+from buildpacks.image.settle import moved
+from buildpacks.image.store import LayerStore
 from buildpacks.order import BuildFailed
 from buildpacks.stack.store import StackStore
 from buildpacks.stack.values import Stack
@@ -99,7 +101,7 @@ def _move(call: Call, app: App, environment: Environment, stack: Stack) -> NewBu
     if lies_on(image.config, stack):
         return _document(app, label, stack_name(image.config), state="there")
     try:
-        rebase(image.config, stack)
+        moved(image.config, stack, LayerStore(root=call.services.settings.state))
     except BuildFailed as failed:
         return _document(app, label, stack.name, "refused", Failure(code=failed.code, fields=failed.fields))
     return NewBuild(
