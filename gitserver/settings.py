@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ BUILD_ENV_NAMES = (
 
 
 DOCKER_SOCKET = "unix:///var/run/docker.sock"
+_LOCAL_ENGINE = re.compile(r"unix://|tcp://(?:localhost|127\.0\.0\.1|\[::1\])[:/]")
 _SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -162,13 +164,8 @@ def read_settings(options: Mapping[str, str | None], environ: Mapping[str, str])
         return _SWITCHES[text]
 
     target, registry = one_of("target", "process", "docker"), pick("registry", "").strip("/")
-    if registry and target == "process":
-        raise Problem("bad-setting", setting="registry", found=registry, expected="nothing without --target docker")
-    if registry:
-        try:
-            parse_place(registry)
-        except BuildFailed as failed:
-            raise Problem("registry-setting-bad", found=registry[:200]) from failed
+    docker_host = pick("docker_host", environ.get("DOCKER_HOST") or DOCKER_SOCKET)
+    _check_docker(target, docker_host, registry)
     names = [*BUILD_ENV_NAMES, *filter(None, pick("build_env", "").split(","))]
     return Settings(
         state=state,
@@ -189,7 +186,7 @@ def read_settings(options: Mapping[str, str | None], environ: Mapping[str, str])
         max_pack_bytes=int(number("max_pack_bytes", 2048 * MIB)),
         max_body_bytes=int(number("max_body_bytes", 100 * MIB)),
         isolation=one_of("isolation", "auto", "none", "user", "namespace"),
-        docker_host=pick("docker_host", environ.get("DOCKER_HOST") or DOCKER_SOCKET),
+        docker_host=docker_host,
         cpus=number("cpus", 0),
         registry=registry,
         registry_plain_http=switch("registry_plain_http"),
@@ -200,6 +197,19 @@ def read_settings(options: Mapping[str, str | None], environ: Mapping[str, str])
         keep_days=int(number("keep_days", 30)),
         build_env={name: environ[name] for name in names if name in environ},
     )
+
+
+def _check_docker(target: str, docker_host: str, registry: str) -> None:
+    if target == "docker" and not _LOCAL_ENGINE.match(docker_host):
+        expected = "unix:///PATH: the engine shares folders with this server"
+        raise Problem("bad-setting", setting="docker_host", found=docker_host, expected=expected)
+    if registry and target == "process":
+        raise Problem("bad-setting", setting="registry", found=registry, expected="nothing without --target docker")
+    if registry:
+        try:
+            parse_place(registry)
+        except BuildFailed as failed:
+            raise Problem("registry-setting-bad", found=registry[:200]) from failed
 
 
 def _known() -> set[str]:

@@ -180,3 +180,7 @@ class Engine(Protocol):
     def raw(self) -> Mapping[str, Json]:
         """The engine's own description, for `algo status`."""
         ...
+
+    def close(self) -> None:
+        """Every follow() ends; the engine and its containers go on."""
+        ...

@@ -140,6 +140,7 @@ class DockerTarget:
         self._leftovers.close()
         for live in self._roster.all():
             live.watch.close()
+        self._engine.close()
 
     # -- starting ----------------------------------------------------------------------------------------------
 

@@ -358,6 +358,8 @@ class DockerEngine:
                 with self._lock:
                     self._followed.discard(stream)
                 _cut(stream)
+                # The SDK closes the socket alone; its reader keeps the descriptor until somebody collects it.
+                stream._response.close()  # type: ignore[union-attr,attr-defined]  # there is no other way to it
 
     def _has_network(self, client: _Api, name: str, labels: Mapping[str, str]) -> bool:
         for network in client.networks(names=[name]):  # the engine answers for every name that contains this one

@@ -117,6 +117,8 @@ def _host_config(spec: ContainerSpec, open_files: int) -> dict[str, Json]:
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges"],
         "Tmpfs": dict(spec.tmpfs),
+        # The engine's 64 MiB end PyTorch's data loaders with a bus error; it counts as the container's memory.
+        "ShmSize": memory_bytes // 2,
         "Mounts": [
             {
                 "Type": "bind",

@@ -130,6 +130,9 @@ class FakeEngine:
             raise Problem("engine-refused", host="fake", step="remove the network", detail="has active endpoints")
         self.networks.pop(name, None)
 
+    def close(self) -> None:
+        """Nothing follows."""
+
     def raw(self) -> Mapping[str, Json]:
         """Nothing much."""
         self._answer()
