@@ -161,9 +161,7 @@ def test_a_preview_keeps_its_own_releases_and_a_removed_one_keeps_none(corridor:
     push(corridor, 3)
     collect(corridor)
     assert is_whole(corridor, build.image_digest)
-    (gone,) = corridor.carry_out(
-        corridor.order(ZERO_OID, **{**preview, "kind": BuildKind.DELETE, "old": commit})
-    )
+    (gone,) = corridor.carry_out(corridor.order(ZERO_OID, **{**preview, "kind": BuildKind.DELETE, "old": commit}))
     assert gone.state is BuildState.SUCCEEDED
     wait_for_drains()
     collect(corridor)
