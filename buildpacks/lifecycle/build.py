@@ -9,7 +9,6 @@ Source  buildpacks/spec buildpack.md 0.12, "Phase #5: Build"; contracts 1.4
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -29,6 +28,7 @@ from buildpacks.lifecycle.outputs import (
     read_unmet,
 )
 from buildpacks.lifecycle.plan import Require, after_build, find_for_provider
+from buildpacks.lifecycle.program import start
 from buildpacks.lifecycle.toml_writer import render_toml
 
 
@@ -87,13 +87,10 @@ def _run(job: Job, pack: Buildpack, folder: str, build_layers: Sequence[str], wa
         **target_env(job.target),
     }
     try:
-        status = subprocess.run(
+        status = start(
             [os.path.join(pack.directory, "bin", "build"), folder, job.platform, plan_path],
-            cwd=job.app,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        ).returncode  # no time limit of its own: the whole lifecycle runs under the build's
+            cwd=job.app, env=env, output=None,
+        ).wait(None)  # fmt: skip  # no time limit of its own: the whole lifecycle runs under the build's
     except OSError as error:
         raise LifecycleError(
             ExitCode.BUILDPACK_FAILED, "buildpack-bad", file=f"{pack.id}/bin/build", message=str(error)

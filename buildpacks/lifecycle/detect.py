@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -20,6 +19,7 @@ from buildpacks.lifecycle.failure import ExitCode, LifecycleError
 from buildpacks.lifecycle.job import Job
 from buildpacks.lifecycle.ordering import Candidate, expand_order, is_for_target
 from buildpacks.lifecycle.plan import Offer, Resolution, Section, parse_plan, resolve_plan
+from buildpacks.lifecycle.program import Program, start
 
 FAIL = 100
 MAX_OUTPUT_BYTES = 64 * 1024
@@ -42,7 +42,7 @@ class Detected(NamedTuple):
 
 
 class _Run(NamedTuple):
-    process: subprocess.Popen[bytes]
+    program: Program
     plan_path: str
     output_path: str
     failure_path: str
@@ -93,11 +93,9 @@ def _run_missing(job: Job, group: Sequence[Candidate], verdicts: dict[str, Verdi
     runs = {_key(c): _start(job, c.buildpack) for c in group if _key(c) not in verdicts}
     deadline_at = time.monotonic() + job.detect_timeout_s
     for key, run in runs.items():
-        try:
-            status = run.process.wait(max(0.0, deadline_at - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            run.process.kill()
-            status = run.process.wait()
+        status = run.program.wait(max(0.0, deadline_at - time.monotonic()))
+        if status is None:
+            status = run.program.kill()
         verdicts[key] = _read_verdict(key, run, status)
 
 
@@ -116,19 +114,15 @@ def _start(job: Job, pack: Buildpack) -> _Run:
     }
     with open(run_paths[1], "wb") as output:
         try:
-            process = subprocess.Popen(
+            program = start(
                 [os.path.join(pack.directory, "bin", "detect"), job.platform, run_paths[0]],
-                cwd=job.app,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+                cwd=job.app, env=env, output=output.fileno(),
+            )  # fmt: skip
         except OSError as error:
             raise LifecycleError(
                 ExitCode.DETECT, "buildpack-bad", file=f"{pack.id}/bin/detect", message=str(error)
             ) from error
-    return _Run(process=process, plan_path=run_paths[0], output_path=run_paths[1], failure_path=run_paths[2])
+    return _Run(program=program, plan_path=run_paths[0], output_path=run_paths[1], failure_path=run_paths[2])
 
 
 def target_env(target: Mapping[str, str]) -> dict[str, str]:
