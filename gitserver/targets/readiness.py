@@ -13,7 +13,8 @@ from gitserver.errors import Json, Problem
 from gitserver.targets.instance import Folder
 from gitserver.targets.listening import Listener
 
-_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.005, 0.1
+# A look is two system calls; the longest pause is what a push waits for nothing.
+_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.005, 0.025
 _ELSEWHERE_S = 10.0  # a process that listens elsewhere for so long is not about to listen where it should
 _CRASH_LINES = 20
 _LAST_WORDS = 3
