@@ -8,9 +8,9 @@ from buildpacks.wording import Words
 
 _ASSEMBLY: Mapping[str, Words] = {
     "no-stack": Words(
-        title="built for this machine only",
-        body="The image was built for the Python of the server's own machine, without a stack below it: it runs there "
-        "as a process and nowhere else.",
+        title="the server has no stack",
+        body="An image needs a stack to lie on, and this server has none yet; what is built without one runs as a "
+        "process of its own machine and nowhere else.",
         next="algo stack build   (once, on the server), then push again",
         move="operator",
     ),

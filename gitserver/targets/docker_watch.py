@@ -94,6 +94,8 @@ class ContainerWatch:
                 self._follow()
                 state = self._engine.inspect(self._container)
                 if state is None or not state.is_running:
+                    # An engine's stream may end before it has handed over a container's last lines (20.10, often).
+                    self._follow()
                     self._ending = ending_of(state)
                     self._told.set()
                     return

@@ -17,6 +17,7 @@ from gitserver.targets.listening import Listener
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.005, 0.025
 _ELSEWHERE_S = 10.0  # a process that listens elsewhere for so long is not about to listen where it should
 _CRASH_LINES = 20
+_USER_CODE_FAILED = frozenset({"import-failed", "load-failed"})
 _LAST_WORDS = 3
 _CODE = re.compile(r"[a-z][a-z-]{1,40}")
 _NAME = re.compile(r"[a-z][a-z_]{0,40}")
@@ -186,6 +187,7 @@ def _connect(address: str, timeout_s: float) -> socket.socket:
 
 def _why_it_ended(watched: Watched, status: int) -> Problem:
     tail = watched.folder.tail(_CRASH_LINES)
+    how = f"signal {-status}" if status < 0 else f"status {status}"
     if watched.oom():
         return Problem("out-of-memory", limit_mib=watched.memory_mib, log=tail)
     said = watched.folder.read_report(watched.folder.termination)
@@ -194,8 +196,10 @@ def _why_it_ended(watched: Watched, status: int) -> Problem:
         if isinstance(code, str) and _CODE.fullmatch(code) and isinstance(fields, dict):
             lines = tuple(str(line)[:400] for line in log[-_CRASH_LINES:]) if isinstance(log, list) else ()
             told = {name: value for name, value in _trimmed(fields).items() if name not in {"code", "log", "self"}}
+            path = refused_write(lines or tail) if code in _USER_CODE_FAILED else None
+            if path is not None:  # the line to mend is not wrong, only its place: that is what must be said
+                return Problem("read-only-place", path=path, how=how, log=lines or tail)
             return Problem(code, log=lines or tail, **told)
-    how = f"signal {-status}" if status < 0 else f"status {status}"
     path = refused_write(tail)
     if path is not None and status > 0:
         return Problem("read-only-place", path=path, how=how, log=tail)

@@ -401,7 +401,9 @@ def install(kitchen: Kitchen) -> Callable[[str], int]:
             str(kitchen.work / "out"),
             str(source),
         ]
-        return kitchen.child(argv, (tools.uv, *certificates), env=env, timeout_s=200)
+        wheels = tuple(Path(operator[name]) for name in ("UV_FIND_LINKS", "PIP_FIND_LINKS") if name in operator)
+        shown = (tools.uv, *certificates, *(path for path in wheels if path.is_dir()))
+        return kitchen.child(argv, shown, env=env, timeout_s=200)
 
     return run
 

@@ -345,5 +345,6 @@ def test_a_server_without_a_stack_says_how_to_make_one(new_server: New, engine: 
     repo = own(server, "iris")
     repo.commit(says("one"))
     result = repo.push(check=False)
-    assert "stack" in result.line_with("without a stack")
+    assert "this server has none yet" in result.line_with("needs a stack")
+    assert "(the server has no stack)" in result.line_with("rejected")
     assert result.line_with("algo stack build")

@@ -298,6 +298,29 @@ def test_the_process_target_serves_what_the_docker_target_built(fresh_server: Ne
     server.wait_answer("iris", {}, answer("one"))
 
 
+def test_the_docker_target_serves_what_was_built_for_processes_without_a_build(fresh_server: New, own: Own) -> None:
+    server = fresh_server()
+    assert server.stop() == 0
+    docker = dict(server.settings)
+    server.settings = {name: value for name, value in docker.items() if name not in {"target", "docker_host"}}
+    server.start()
+    repo = own(server, "iris")
+    repo.commit({**says("one"), "requirements.txt": "packaging\n"})
+    repo.push()
+    repo.git("tag", "v1")
+    repo.push("v1")
+    assert server.stop() == 0
+    server.settings = docker
+    server.start()
+    server.wait_answer("iris", {}, answer("one"))
+    repo.commit(says("two"))
+    repo.push()
+    server.wait_answer("iris", {}, answer("two"))
+    back = repo.push("v1")
+    assert "rollback to v1" in back.text
+    server.wait_answer("iris", {}, answer("one"))
+
+
 def test_the_list_of_images_tells_what_they_are_made_of(repo: Repo, server: Server) -> None:
     repo.commit({**says("one"), "requirements.txt": "packaging\n"})
     repo.push()
