@@ -32,6 +32,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         pytest.exit(f"The tests on containers are left out: {reason}", returncode=0)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """In CI what the selected tests need of this machine is installed and made now, outside any test's time limit."""
+    needs_parts = any({"contract", "e2e"} & set(item.path.parts) for item in session.items)
+    if os.environ.get("CI") and needs_parts and not session.config.option.collectonly:
+        from tests.services.parts import prepare
+
+        prepare()
+
+
 FAST = {"ready_timeout_s": "60", "preview_limit": "20"}  # a busy machine imports scikit-learn in 10 s
 
 
