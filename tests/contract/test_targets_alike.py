@@ -64,7 +64,7 @@ def test_a_process_that_ends_is_refused_with_its_status_and_its_last_words(place
     problem = place.refusal(place.store.web(BEFORE=LAST_WORDS + code))
     assert problem.failure.code == "start-crashed"
     assert problem.failure.fields == {"how": how}
-    assert problem.failure.log[0] == "loading"
+    assert "loading" in problem.failure.log  # an engine reads two pipes: which line comes first is not decided
     assert "[main r1] loading" in place.store.settings.app_log(1).read_text()
 
 

@@ -241,7 +241,7 @@ def test_everything_that_an_image_could_say_of_how_it_runs_is_said_by_us() -> No
         "HostConfig": {
             "Memory": 268435456, "MemorySwap": 268435456, "PidsLimit": 100, "NanoCpus": 1500000000,
             "ReadonlyRootfs": True, "CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges"],
-            "Tmpfs": {"/tmp": "size=64m,mode=1777"},
+            "Tmpfs": {"/tmp": "size=64m,mode=1777"}, "ShmSize": 134217728,
             "Mounts": [{"Type": "bind", "Source": "/state/io", "Target": "/run/algo", "ReadOnly": False,
                         "BindOptions": {"Propagation": "rprivate"}}],
             "PortBindings": {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "40001"}]},
