@@ -31,7 +31,7 @@ def test_indexes_are_read_as_uv_and_pip_read_them() -> None:
     env = {
         "UV_DEFAULT_INDEX": "https://u:p@one.example/simple", "UV_INDEX": "cpu=https://two.example/whl three=http://3.example:81",
         "PIP_EXTRA_INDEX_URL": "https://four.example\nhttps://five.example/simple",
-        "UV_FIND_LINKS": "/opt/wheels,https://six.example/wheels", "PIP_FIND_LINKS": "/opt/wheels",
+        "UV_FIND_LINKS": "/srv/wheels,https://six.example/wheels", "PIP_FIND_LINKS": "/srv/wheels",
     }  # fmt: skip
     assert index_urls(env) == (
         "https://u:p@one.example/simple", "https://two.example/whl", "http://3.example:81", "https://four.example",
