@@ -32,10 +32,11 @@ sys.path.insert(0, str(ROOT))  # the server, the user and the engine of the test
 from benchmarks.push import ROWS, first_answer, program  # noqa: E402 -- the path above comes first
 from buildpacks.build import build  # noqa: E402
 from buildpacks.ground import Ground, stack_ground  # noqa: E402
-from buildpacks.order import BuildOrder, BuiltImage, Child  # noqa: E402
+from buildpacks.order import BuildOrder, BuiltImage  # noqa: E402
 from buildpacks.stack.store import StackStore  # noqa: E402
 from buildpacks.toolchain import find_toolchain  # noqa: E402
 from gitserver.settings import BUILD_ENV_NAMES  # noqa: E402
+from tests.contract.kitchen_house import run_plain  # noqa: E402
 from tests.services.client import Repo, User  # noqa: E402
 from tests.services.counting import CountingSocket  # noqa: E402
 from tests.services.engines import TestEngine, own_engine  # noqa: E402
@@ -356,22 +357,6 @@ def build_once(state: Path, wheels: Path, packages: list[str], ground: Ground) -
         big_files={}, timeout_s=600, ground=ground,
     )  # fmt: skip
     return build(order, run_plain, lambda _line: None)
-
-
-def run_plain(child: Child, log: Callable[[str], None]) -> int:
-    """One step of a build as a process alone."""
-    with subprocess.Popen(
-        list(child.argv),
-        env=dict(child.env),
-        cwd=child.cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            log(line.rstrip("\n"))
-        return process.wait(child.timeout_s)
 
 
 def uv_and_tar(site: Path, packages: list[str], wheels: Path, *, compiled: bool) -> None:

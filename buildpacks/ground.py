@@ -17,7 +17,7 @@ from pathlib import Path
 
 from buildpacks.order import BuildFailed, Json
 from buildpacks.stack.values import BaseImage, Stack
-from buildpacks.toolchain import Toolchain, minor_of
+from buildpacks.toolchain import Toolchain, host_arch, minor_of
 
 IMAGE_PYTHON = "/usr/bin/python3."  # where an interpreter lies in an image that is made without a stack
 _GLIBC = re.compile(r"glibc (\d+)\.(\d+)")
@@ -61,7 +61,7 @@ class Ground:
     def target(self) -> dict[str, str]:
         """os, arch and distribution, as buildpacks are told."""
         if self.stack is None:
-            return {"os": "linux", "arch": arch_here(), **_distro_here()}
+            return {"os": "linux", "arch": host_arch(), **_distro_here()}
         return {
             "os": "linux", "arch": self.stack.arch, "distro": self.stack.distro,
             "distro_version": self.stack.distro_version,
@@ -75,7 +75,7 @@ class Ground:
     def document(self) -> dict[str, Json]:
         """What the image's document says of its base."""
         if self.stack is None:
-            return {"base": "host", "stack": None, "host": {"arch": arch_here(), "libc": libc_here()}}
+            return {"base": "host", "stack": None, "host": {"arch": host_arch(), "libc": libc_here()}}
         return {"base": self.stack.run.reference, "stack": stack_document(self.stack)}
 
     def in_container(self) -> str:
@@ -106,10 +106,10 @@ def stack_ground(stack: Stack, rootfs: Path, tools: Toolchain) -> Ground:
     """
     from buildpacks.stack.probe import stack_python
 
-    if stack.arch != arch_here():
+    if stack.arch != host_arch():
         raise BuildFailed(
             "stack-wrong-arch", reference=stack.run.reference, found=f"linux/{stack.arch}",
-            expected=f"linux/{arch_here()}",
+            expected=f"linux/{host_arch()}",
         )  # fmt: skip
     pythons = []
     for python in stack.pythons:
@@ -147,12 +147,6 @@ def _base_document(image: BaseImage) -> dict[str, Json]:
             "config": {"Env": kept.get("Env") or [], "Labels": kept.get("Labels") or {}},
         },
     }
-
-
-def arch_here() -> str:
-    """This machine's architecture in OCI's words."""
-    machine = os.uname().machine
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
 def libc_here() -> str:

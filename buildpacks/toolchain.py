@@ -20,6 +20,7 @@ BUILDPACKS_DIR = Path(__file__).resolve().parent
 _PYTHON = re.compile(r"python3\.(\d+)")
 OLDEST_MINOR = 9  # below, neither the shim nor current wheels run
 _ASK_LIMIT_S = 30
+_ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}  # the kernel's words; those of others are the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,12 @@ class Toolchain:
         """Folders that must exist in a build's sandbox, beside the system's."""
         prefixes = [prefix_of(path) for path in self.pythons]
         return tuple(dict.fromkeys([*prefixes, self.uv.parent, BUILDPACKS_DIR]))
+
+
+def host_arch() -> str:
+    """This machine's architecture in OCI's words: `amd64`, `arm64`."""
+    machine = os.uname().machine
+    return _ARCHES.get(machine, machine)
 
 
 def prefix_of(python: Path) -> Path:

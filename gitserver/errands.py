@@ -73,7 +73,9 @@ def _check_store(image: Image, store: LayerStore) -> int:
         image_path = f"{LAYERS_PATH}/{layer.path}" if layer.kind == "layer" else APP_PATH
         found = diff_id(folder, image_path).diff_id
         if found != layer.diff_id:
-            raise BuildFailed("layer-damaged", layer=layer.title, detail=f"it is {found[:19]} now")
+            raise BuildFailed(
+                "layer-damaged", layer=layer.title, diff_id=layer.diff_id, detail=f"it is {found[:19]} now"
+            )
     return len(layers)
 
 

@@ -19,7 +19,7 @@ from buildpacks.image.provenance import Origin
 from buildpacks.image.push import Pushed, PushOrder, push_image
 from buildpacks.image.reference import is_tag, parse_place
 from buildpacks.image.referrers import Referrer
-from buildpacks.image.registry import Registry, RegistryOptions
+from buildpacks.image.registry import Registry, RegistryOptions, transport
 from buildpacks.image.settle import sendable
 from buildpacks.image.store import LayerStore
 from buildpacks.image.values import Blob
@@ -33,7 +33,6 @@ from gitserver.push import AppName
 _VERSION_REF = "refs/tags/"
 _COMMIT_DIGITS = 12
 _LOGIN_CODES = {"registry-login-wrong", "registry-login-missing", "registry-denied"}
-_CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +57,13 @@ def settings_from(
     *, registry: str, plain_http: bool, docker_config: str, environment: Mapping[str, str]
 ) -> RegistrySettings:
     """The server's settings as they concern registries. environment: Settings.build_env (certificates, proxies)."""
-
-    def pick(name: str) -> str:
-        return environment.get(name) or environment.get(name.lower()) or ""
-
-    proxies = {"http": pick("HTTP_PROXY"), "https": pick("HTTPS_PROXY"), "no": pick("NO_PROXY")}
+    ca_bundle, proxies = transport(environment)
     return RegistrySettings(
         place=registry,
         plain_http=plain_http,
         docker_config=Path(docker_config) if docker_config else None,
-        ca_bundle=next((environment[name] for name in _CERTIFICATES if environment.get(name)), ""),
-        proxies={name: value for name, value in proxies.items() if value},
+        ca_bundle=ca_bundle,
+        proxies=proxies,
     )
 
 

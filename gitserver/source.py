@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,15 +88,12 @@ class GitSource:
         """Remove what first pushes left beside the repositories when their process was killed."""
         sweep_drafts(self._settings.state / "git")
 
-    def forget_big_file(self, link: Path) -> None:
-        """A big file whose bytes were found to be damaged: the next build writes it anew from its git object."""
-        try:
-            damaged = link.stat()
-        except OSError:
-            return  # a layer that holds more than one big file's link
+    def forget_big_files(self, layer: Path) -> None:
+        """Big files that a damaged layer holds links of: the next build writes them anew from their git objects."""
+        damaged = {(found.st_dev, found.st_ino) for found in map(Path.lstat, layer.rglob("*")) if found.st_nlink > 1}
         for stored in (self._settings.state / "blobs").glob("[0-9a-f][0-9a-f]/*"):
-            found = stored.stat()
-            if stored.is_file() and (found.st_dev, found.st_ino) == (damaged.st_dev, damaged.st_ino):
+            found = stored.lstat()
+            if stat.S_ISREG(found.st_mode) and (found.st_dev, found.st_ino) in damaged:
                 stored.unlink()
 
     def _changes(self, jobs: Sequence[Job]) -> list[RefChange]:

@@ -226,6 +226,7 @@ class Worker:
         """Nothing of the unit happens: stop what was started, tell each member why."""
         for candidate in candidates:
             self._world.discard(candidate)
+        self._world.drop_damaged(failure)
         if self._stopping.is_set():
             return  # not the user's failure: the record stays RUNNING and the next worker begins it again
         for job in jobs:

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from buildpacks.image.document import parse_document
 from buildpacks.image.store import LayerStore
 from gitserver import explain
 from gitserver.deploy import Candidate, Served
@@ -70,11 +69,7 @@ class World:
         spec = self._spec(
             job.app, f"b{job.build.id}", f"{environment.branch} {job.build.commit[:7]}", image, config
         )  # fmt: skip
-        try:
-            running = self.target.start(spec, job.log.step)
-        except Problem as problem:
-            self._drop_damaged(image, problem.failure)
-            raise
+        running = self.target.start(spec, job.log.step)
         if job.cancelled.is_set():
             self.target.stop(running.instance, grace_s=1)
             raise Problem("cancelled", actor="the server", build=job.build.id)
@@ -83,15 +78,6 @@ class World:
         for line in _smoke_test(facts):
             job.log.step(line)
         return replace(running, facts=facts)
-
-    def _drop_damaged(self, image: Image, failure: Failure) -> None:
-        """A layer that is not what its name says is made again by the next build, instead of found again."""
-        if failure.code == "layer-damaged":
-            store = LayerStore(root=self.settings.state)
-            for layer in parse_document(image.config).layers:
-                if layer.title == failure.fields.get("layer"):
-                    self.source.forget_big_file(store.layer_path(layer.diff_id) / layer.path)
-                    store.discard(layer.diff_id)
 
     def _spec(self, app: App, instance: str, label: str, image: Image, config: Mapping[str, str]) -> Spec:
         return Spec(
@@ -147,6 +133,17 @@ class World:
         """A candidate that nobody will ever call."""
         if candidate.running is not None:
             self.target.stop(candidate.running.instance, grace_s=2)
+
+    def drop_damaged(self, failure: Failure) -> None:
+        """A layer that is not what its name says is made again by the next build, instead of found again.
+
+        Only where the engine has a copy of its own: a process of this machine runs from the very files.
+        """
+        diff_id = failure.fields.get("diff_id")
+        if failure.code == "layer-damaged" and isinstance(diff_id, str) and self.settings.target == "docker":
+            store = LayerStore(root=self.settings.state)
+            self.source.forget_big_files(store.layer_path(diff_id))
+            store.discard(diff_id)
 
     def abort(self, build: Build) -> None:
         """A person asked for the end of a build whose instance may be starting."""

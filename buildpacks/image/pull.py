@@ -5,21 +5,22 @@ Source  OCI image specification 1.1, image-index.md; Docker image manifest versi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from buildpacks.image.answers import PASSING, refusal
-from buildpacks.image.config import hex_of
+from buildpacks.image.document import table, table_list
 from buildpacks.image.reference import Reference, parse_reference
 from buildpacks.image.registry import ATTEMPTS, Interrupted, Registry, RegistryOptions, pause_s
 from buildpacks.image.repository import DOCKER_LIST, DOCKER_MANIFEST, Repository, StoredManifest
 from buildpacks.image.traffic import Traffic
 from buildpacks.image.values import CONFIG, INDEX, LAYER, LAYER_GZIP, LAYER_ZSTD, MANIFEST, Blob
 from buildpacks.order import BuildFailed, Json
-from buildpacks.stack.values import BaseImage, BaseLayer
+from buildpacks.stack.manifests import parse_base, parse_blob, parse_manifest, platform_of, read_document
+from buildpacks.stack.values import BaseImage
 
 _LAYER_TYPES = {
     LAYER: LAYER,
@@ -49,8 +50,8 @@ def pull(text: str, arch: str, store: BlobStore, options: RegistryOptions, *, lo
 
     text    a reference, `python:3.11-slim`
     arch    as OCI writes it: `amd64`
-    Raises  BuildFailed: image-reference-bad, image-missing, image-arch-missing, image-kind, registry-altered, and
-            what Registry.call and answers.refusal tell
+    Raises  BuildFailed: image-reference-bad, image-missing, image-arch-missing, image-kind, stack-image-bad,
+            registry-altered, and what Registry.call and answers.refusal tell
     """
     reference = parse_reference(text)
     registry = Registry(reference.registry, options)
@@ -73,30 +74,18 @@ class _Pulling:
             manifest = self._manifest(self._of_platform(manifest, arch))
         if manifest.media_type not in {MANIFEST, DOCKER_MANIFEST}:
             raise BuildFailed("image-kind", reference=str(self._reference), found=manifest.media_type)
-        document = self._document(manifest.data)
-        config_data = self._config(_descriptor(document.get("config")))
-        config = self._document(config_data)
-        if config.get("os") != "linux" or config.get("architecture") != arch:
-            found = f"{config.get('os')}/{config.get('architecture')}"
-            raise BuildFailed("image-arch-missing", reference=str(self._reference), arch=arch, found=[found])
-        rootfs = config.get("rootfs")
-        diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
-        entries = document.get("layers")
-        if not isinstance(entries, list) or not isinstance(diff_ids, list) or len(entries) != len(diff_ids):
-            raise self._strange("its manifest and its configuration do not fit")
-        layers = [
-            BaseLayer(diff_id=_checked(diff_id), blob=self._layer(_descriptor(entry)))
-            for diff_id, entry in zip(diff_ids, entries, strict=True)
-        ]
-        self._store.put_blob([config_data], media_type=CONFIG)
-        stored = self._store.put_blob([manifest.data], media_type=manifest.media_type)
-        return BaseImage(
-            reference=str(self._reference),
-            image_id=_descriptor(document.get("config")).digest,
-            manifest_digest=stored.digest,
-            config=config,
-            layers=tuple(layers),
-        )
+        name = str(self._reference)
+        parsed = parse_manifest(manifest.data, name)
+        if parsed.config is None:
+            raise BuildFailed("image-kind", reference=name, found=manifest.media_type)
+        config = self._config(parsed.config)
+        system, found_arch = platform_of(config, name)
+        if (system, found_arch) != ("linux", arch):
+            raise BuildFailed("image-arch-missing", reference=name, arch=arch, found=[f"{system}/{found_arch}"])
+        base = parse_base(name, manifest.data, config)
+        layers = tuple(replace(layer, blob=self._layer(layer.blob)) for layer in base.layers)
+        self._store.put_blob([manifest.data], media_type=manifest.media_type)
+        return replace(base, layers=layers)
 
     def _manifest(self, name: str) -> StoredManifest:
         found = self._repository.manifest(name)
@@ -109,19 +98,17 @@ class _Pulling:
 
     def _of_platform(self, manifest: StoredManifest, arch: str) -> str:
         found: list[Json] = []
-        manifests = self._document(manifest.data).get("manifests")
-        for entry in manifests if isinstance(manifests, list) else []:
-            platform = entry.get("platform") if isinstance(entry, dict) else None
-            if not isinstance(platform, dict) or not isinstance(entry, dict):
-                continue
-            if platform.get("os") == "linux" and platform.get("architecture") == arch:
-                return _descriptor(entry).digest
+        for entry in table_list(self._document(manifest.data).get("manifests")):
+            platform = table(entry.get("platform"))
+            if (platform.get("os"), platform.get("architecture")) == ("linux", arch):
+                return parse_blob(entry, str(self._reference)).digest
             found.append(f"{platform.get('os')}/{platform.get('architecture')}")
         raise BuildFailed("image-arch-missing", reference=str(self._reference), arch=arch, found=found)
 
     def _config(self, blob: Blob) -> bytes:
         if blob.size_bytes > _MAX_CONFIG:
-            raise self._strange(f"its configuration is of {blob.size_bytes} bytes")
+            reason = f"its configuration is of {blob.size_bytes} bytes"
+            raise BuildFailed("stack-image-bad", reference=str(self._reference), reason=reason)
         path = self._store.blob_path(blob.digest)
         if not path.is_file():
             self._store.put_blob(self._stream(blob), media_type=CONFIG, expected=blob.digest)
@@ -174,32 +161,4 @@ class _Pulling:
                 left = max(0, left - len(chunk))
 
     def _document(self, data: bytes) -> Mapping[str, Json]:
-        try:
-            document = json.loads(data)
-        except ValueError:
-            document = None
-        if not isinstance(document, dict):
-            raise self._strange("a document of it is no JSON object")
-        return document
-
-    def _strange(self, message: str) -> BuildFailed:
-        return BuildFailed("image-strange", reference=str(self._reference), message=message)
-
-
-def _descriptor(value: Json) -> Blob:
-    if not isinstance(value, dict) or not isinstance(value.get("size"), int):
-        raise BuildFailed("image-strange", reference="the image", message="a part of it has no size")
-    return Blob(
-        digest=_checked(value.get("digest")),
-        size_bytes=int(str(value["size"])),
-        media_type=str(value.get("mediaType", "")),
-    )
-
-
-def _checked(digest: Json) -> str:
-    try:
-        return f"sha256:{hex_of(str(digest))}"
-    except ValueError as error:
-        raise BuildFailed(
-            "image-strange", reference="the image", message="a part of it has no sha256 digest"
-        ) from error
+        return read_document(data, str(self._reference))

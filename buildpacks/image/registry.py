@@ -66,6 +66,15 @@ class RegistryOptions:
     idle_s: float = 60.0
 
 
+def transport(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """(ca_bundle, proxies) of RegistryOptions out of the variables that operators set for every other program."""
+    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    ca_bundle = next((environment[name] for name in names if environment.get(name)), "")
+    kinds = {"http": "HTTP_PROXY", "https": "HTTPS_PROXY", "no": "NO_PROXY"}
+    found = {kind: environment.get(name) or environment.get(name.lower()) for kind, name in kinds.items()}
+    return ca_bundle, {kind: value for kind, value in found.items() if value}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One request.

@@ -27,10 +27,11 @@ def verified(opened: Callable[[], Iterator[bytes]], digest: str, title: str) -> 
             held = data
             actual.update(data)
     except (OSError, BuildFailed) as error:
-        raise BuildFailed("layer-damaged", layer=title, detail=str(error)) from error
+        raise BuildFailed("layer-damaged", layer=title, diff_id=digest, detail=str(error)) from error
     found = f"sha256:{actual.hexdigest()}"
     if found != digest:
-        raise BuildFailed("layer-damaged", layer=title, detail=f"{found[:19]} in place of {digest[:19]}")
+        detail = f"{found[:19]} in place of {digest[:19]}"
+        raise BuildFailed("layer-damaged", layer=title, diff_id=digest, detail=detail)
     yield held
 
 

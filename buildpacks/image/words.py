@@ -33,9 +33,9 @@ _ASSEMBLY: Mapping[str, Words] = {
     ),
     "layer-damaged": Words(
         title="a layer is not what it was",
-        body="The layer {layer} changed after it was sealed ({detail}). Nothing that was sent of it is used, and it is "
-        "thrown away.",
-        next="push again, which makes it anew; the operator should find out who changes files in the state folder",
+        body="The layer {layer} changed after it was sealed ({detail}). Nothing that was sent of it is used.",
+        next="push again, which makes it anew where releases are containers; the operator should find out who changes "
+        "files in the state folder",
         move="operator",
     ),
     "launch-failed": Words(
@@ -201,12 +201,6 @@ _REGISTRY: Mapping[str, Words] = {
         title="this is no image",
         body="{reference} has a part of the kind {found}, which is none of an image's.",
         next="name an image that docker pull takes",
-        move="operator",
-    ),
-    "image-strange": Words(
-        title="the image contradicts itself",
-        body="{reference} cannot be read: {message}.",
-        next="push the image anew, or name another one",
         move="operator",
     ),
 }

@@ -19,9 +19,9 @@ from buildpacks.image.values import CONFIG, LAYER, LAYER_GZIP, MANIFEST, Blob
 from buildpacks.order import BuildFailed
 from buildpacks.stack.documents import base_manifest
 from buildpacks.stack.manifests import diff_ids_of, parse_base, parse_manifest, platform_of
-from buildpacks.stack.probe import host_arch
 from buildpacks.stack.store import StackStore
 from buildpacks.stack.values import BaseImage, BaseLayer
+from buildpacks.toolchain import host_arch
 
 _CHUNK = 1 << 20
 _MAX_DOCUMENT = 4 << 20  # what registries accept as a manifest at most

@@ -32,16 +32,16 @@ def parse_manifest(data: bytes, reference: str) -> Manifest:
 
     Raises  BuildFailed('stack-image-bad')
     """
-    document = _load(data, reference)
+    document = read_document(data, reference)
     if document.get("mediaType") in _INDEXES or "manifests" in document:
         listed = _items(document, "manifests", reference)
         images = [item for item in listed if not _is_attestation(item)]
-        return Manifest(config=None, layers=(), manifests=tuple(_blob(item, reference) for item in images))
+        return Manifest(config=None, layers=(), manifests=tuple(parse_blob(item, reference) for item in images))
     config = document.get("config")
     if not isinstance(config, dict):
         raise _bad(reference, "its manifest names no configuration")
-    layers = tuple(_blob(item, reference) for item in _items(document, "layers", reference))
-    return Manifest(config=_blob(config, reference), layers=layers, manifests=())
+    layers = tuple(parse_blob(item, reference) for item in _items(document, "layers", reference))
+    return Manifest(config=parse_blob(config, reference), layers=layers, manifests=())
 
 
 def parse_base(reference: str, manifest: bytes, config: bytes) -> BaseImage:
@@ -53,7 +53,7 @@ def parse_base(reference: str, manifest: bytes, config: bytes) -> BaseImage:
     image_id = f"sha256:{hashlib.sha256(config).hexdigest()}"
     if parsed.config is None or parsed.config.digest != image_id:
         raise _bad(reference, "its manifest belongs to another configuration")
-    document = _load(config, reference)
+    document = read_document(config, reference)
     diff_ids = _diff_ids(document, reference)
     if len(diff_ids) != len(parsed.layers):
         raise _bad(reference, f"it has {len(parsed.layers)} layers and {len(diff_ids)} diff ids")
@@ -70,13 +70,13 @@ def parse_base(reference: str, manifest: bytes, config: bytes) -> BaseImage:
 
 def platform_of(config: bytes, reference: str) -> tuple[str, str]:
     """(os, architecture) of a configuration; empty texts where it says nothing."""
-    document = _load(config, reference)
+    document = read_document(config, reference)
     return str(document.get("os", "")), str(document.get("architecture", ""))
 
 
 def diff_ids_of(config: bytes, reference: str) -> list[str]:
     """The diff ids of a configuration, bottom layer first. Raises BuildFailed('stack-image-bad')."""
-    return _diff_ids(_load(config, reference), reference)
+    return _diff_ids(read_document(config, reference), reference)
 
 
 def _diff_ids(document: Mapping[str, Json], reference: str) -> list[str]:
@@ -92,7 +92,8 @@ def _is_attestation(item: Mapping[str, Json]) -> bool:
     return isinstance(annotations, dict) and "vnd.docker.reference.type" in annotations
 
 
-def _blob(item: Mapping[str, Json], reference: str) -> Blob:
+def parse_blob(item: Mapping[str, Json], reference: str) -> Blob:
+    """A descriptor. Raises BuildFailed('stack-image-bad')."""
     size = item.get("size")
     if not isinstance(size, int) or size < 0:
         raise _bad(reference, "a part of it has no size")
@@ -115,7 +116,8 @@ def _items(document: Mapping[str, Json], name: str, reference: str) -> list[dict
     return [item for item in value if isinstance(item, dict)]
 
 
-def _load(data: bytes, reference: str) -> dict[str, Json]:
+def read_document(data: bytes, reference: str) -> dict[str, Json]:
+    """A JSON object. Raises BuildFailed('stack-image-bad')."""
     try:
         document = json.loads(data)
     except ValueError as error:

@@ -9,7 +9,6 @@ Source  ld.so(8); os-release(5); ELF specification 1.2, program header PT_INTERP
 from __future__ import annotations
 
 import os
-import platform
 import re
 import struct
 import subprocess
@@ -22,13 +21,13 @@ from buildpacks.stack.retar import parse_os_release
 from buildpacks.stack.store import StackStore
 from buildpacks.stack.unpack import resolve
 from buildpacks.stack.values import BaseImage, Stack, StackPython
+from buildpacks.toolchain import host_arch
 
 _BIN_FOLDERS = ("usr/bin", "usr/local/bin")
 _PYTHON = re.compile(r"python3\.(\d+)")
 _VERSION = re.compile(r"3\.\d+\.\d+\S*")
 _GLIBC = re.compile(rb"GNU C Library[^\n]{0,80} version (\d+\.\d+)")
 _MUSL = re.compile(r"^P:musl\nV:(\d+(?:\.\d+)+)", re.MULTILINE)
-_ARCHES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x"}
 _PT_INTERP = 3
 _ASK_LIMIT_S = 60
 _NOBODY = 65534
@@ -75,12 +74,6 @@ def stack_python(rootfs: Path, python: StackPython) -> Interpreter:
     """
     binary = resolve(rootfs, python.path)
     return _interpreter(rootfs, binary, prefix=binary.parent.parent)
-
-
-def host_arch() -> str:
-    """This machine in OCI's words."""
-    machine = platform.machine()
-    return _ARCHES.get(machine, machine)
 
 
 def _check_arch(image: BaseImage) -> None:

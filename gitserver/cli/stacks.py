@@ -16,9 +16,9 @@ from buildpacks.image.reference import parse_reference
 from buildpacks.order import BuildFailed, Json
 from buildpacks.stack.adding import add_stack
 from buildpacks.stack.debian import StackOptions, build_stack
-from buildpacks.stack.probe import host_arch
 from buildpacks.stack.store import StackStore
 from buildpacks.stack.values import BaseImage, Stack
+from buildpacks.toolchain import host_arch
 from gitserver.cli.output import show_json, show_table
 from gitserver.cli.stack_upgrade import upgrade_stack
 from gitserver.errors import Problem
@@ -170,22 +170,17 @@ class _Puller:
     def pull(self, reference: str, store: StackStore) -> BaseImage:
         """The image of a registry. Raises BuildFailed with the registry's words."""
         from buildpacks.image.pull import pull  # an HTTP client, which files do not need
-        from buildpacks.image.registry import RegistryOptions
+        from buildpacks.image.registry import RegistryOptions, transport
 
-        env = self.settings.build_env
-        proxies = {
-            "http": env.get("HTTP_PROXY") or env.get("http_proxy", ""),
-            "https": env.get("HTTPS_PROXY") or env.get("https_proxy", ""),
-            "no": env.get("NO_PROXY") or env.get("no_proxy", ""),
-        }
+        ca_bundle, proxies = transport(self.settings.build_env)
         plain = {parse_reference(reference).registry} if self.plain_http else set()
         if self.settings.registry_plain_http:
             plain.add(self.settings.registry.partition("/")[0])
         options = RegistryOptions(
             plain_http=frozenset(plain),
             docker_config=Path(self.settings.docker_config) if self.settings.docker_config else None,
-            ca_bundle=env.get("SSL_CERT_FILE") or env.get("REQUESTS_CA_BUNDLE", ""),
-            proxies={name: value for name, value in proxies.items() if value},
+            ca_bundle=ca_bundle,
+            proxies=proxies,
         )
         return pull(reference, host_arch(), store, options, log=_say)
 

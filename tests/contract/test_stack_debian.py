@@ -22,9 +22,10 @@ from buildpacks.image.tar import MTIME_S
 from buildpacks.order import BuildFailed
 from buildpacks.stack.debian import StackOptions, build_stack
 from buildpacks.stack.layout import add_layout
-from buildpacks.stack.probe import host_arch, stack_python
+from buildpacks.stack.probe import stack_python
 from buildpacks.stack.store import StackStore
 from buildpacks.stack.values import BaseImage, Stack
+from buildpacks.toolchain import host_arch
 from tests.services.debian import need_debian
 from tests.services.engines import TestEngine, graphdriver_engine
 from tests.services.stacks import NAME, install_stack

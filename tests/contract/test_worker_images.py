@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from buildpacks.image.store import APP_PATH, LayerStore
-from buildpacks.order import Json
-from gitserver.errors import Problem
+from buildpacks.image.verified import verified
+from buildpacks.order import BigFile, BuildFailed, Json
+from gitserver.errors import Failure, Problem
 from gitserver.job import Job
 from gitserver.ledger.records import Build, BuildKind, BuildState, EnvKind, Image, NewBuild, Release
 from gitserver.push import ZERO_OID
 from gitserver.remote.tree import Tree
+from gitserver.world import World
 from tests.services.corridor import Corridor, FakeKitchen
 
 
@@ -159,3 +161,26 @@ def test_a_verification_holds_up_no_push(corridor: Corridor) -> None:
     orders = [errand(corridor, pushed, BuildKind.VERIFY), corridor.order(corridor.commit("two", pushed.commit))]
     verified, second = corridor.carry_out(*orders)
     assert (verified.state, second.state) == (BuildState.SUCCEEDED, BuildState.SUCCEEDED)
+
+
+@pytest.mark.parametrize(("target", "is_kept"), [("docker", False), ("process", True)])
+def test_a_damaged_layer_goes_with_its_big_file_unless_a_process_may_run_from_it(
+    corridor: Corridor, target: str, is_kept: bool
+) -> None:
+    settings = replace(corridor.settings, target=target)
+    world = World(settings, corridor.ledger, corridor.target, corridor.kitchen)
+    stored = settings.state / "blobs" / "ab" / ("ab" * 20)
+    other = stored.with_name("other")
+    stored.parent.mkdir(parents=True)
+    for path in (stored, other):
+        path.write_bytes(b"weights")
+    store = LayerStore(root=settings.state)
+    sealed = store.seal_blob(BigFile(git_oid=stored.name, host_path=stored, size_bytes=7), "model/m.bin")
+    world.drop_damaged(Failure(code="layer-damaged", fields={"layer": "model/m.bin", "diff_id": sealed.diff_id}))
+    assert (store.has_layer(sealed.diff_id), stored.exists(), other.exists()) == (is_kept, is_kept, True)
+
+
+def test_a_verification_that_finds_a_damaged_layer_names_it_by_content() -> None:
+    with pytest.raises(BuildFailed) as caught:
+        list(verified(lambda: iter([b"changed"]), f"sha256:{'0' * 64}", "application"))
+    assert caught.value.fields["diff_id"] == f"sha256:{'0' * 64}"

@@ -15,9 +15,9 @@ from buildpacks.image.values import INDEX, LAYER, LAYER_GZIP, MANIFEST
 from buildpacks.order import BuildFailed, Json
 from buildpacks.stack.adding import add_stack
 from buildpacks.stack.layout import add_layout
-from buildpacks.stack.probe import host_arch
 from buildpacks.stack.store import StackStore
 from buildpacks.stack.values import BaseImage
+from buildpacks.toolchain import host_arch
 
 ATTESTATION: dict[str, Json] = {"vnd.docker.reference.type": "attestation-manifest"}
 
