@@ -158,9 +158,10 @@ class ReceiveSession:
                 # Named after main, or the client would remember a branch `redeploy` that does not exist.
                 main = f"refs/heads/{PRODUCTION_BRANCH}"
                 return RefReport(command=command, cause="", moved_ref=main, old=accepted.commit, new=accepted.commit)
-            case BuildKind.DEPLOY | BuildKind.PUBLISH | BuildKind.REDEPLOY | BuildKind.DELETE | BuildKind.CONFIG:
-                return RefReport(command=command, cause="", old=old, new=new)
-            case BuildKind.REBASE | BuildKind.VERIFY | BuildKind.UPLOAD:  # asked for over the API; no ref is pushed
+            case (
+                BuildKind.DEPLOY | BuildKind.PUBLISH | BuildKind.REDEPLOY | BuildKind.DELETE | BuildKind.CONFIG
+                | BuildKind.REBASE | BuildKind.VERIFY | BuildKind.UPLOAD  # these are asked for over the API alone
+            ):  # fmt: skip
                 return RefReport(command=command, cause="", old=old, new=new)
 
     def _served_before(self, build_id: int) -> str | None:

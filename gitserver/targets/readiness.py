@@ -13,8 +13,9 @@ from gitserver.errors import Json, Problem
 from gitserver.targets.instance import Folder
 from gitserver.targets.listening import Listener
 
-# A look is two system calls; the longest pause is what a push waits for nothing.
-_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.005, 0.025
+# The longest pause is what a push waits for nothing. For our shim a look is two system calls; for a web process it is a
+# walk through its descriptors.
+_FIRST_LOOK_S, _LONGEST_LOOK_S, _LONGEST_WEB_LOOK_S = 0.005, 0.025, 0.1
 _ELSEWHERE_S = 10.0  # a process that listens elsewhere for so long is not about to listen where it should
 _CRASH_LINES = 20
 _USER_CODE_FAILED = frozenset({"import-failed", "load-failed"})
@@ -64,6 +65,7 @@ def wait_ready(watched: Watched, *, timeout_s: float) -> Mapping[str, Json]:
             wrong-port, loopback-only, start-timeout
     """
     began, look_s, elsewhere = time.monotonic(), _FIRST_LOOK_S, _Elsewhere()
+    longest_s = _LONGEST_LOOK_S if watched.port is None else _LONGEST_WEB_LOOK_S
     while True:
         facts = _facts(watched)
         if facts is not None:
@@ -86,7 +88,7 @@ def wait_ready(watched: Watched, *, timeout_s: float) -> Mapping[str, Json]:
             code = "start-timeout" if watched.port is None else "never-listened"
             raise Problem(code, seconds=int(timeout_s), log=watched.folder.tail(_CRASH_LINES))
         time.sleep(look_s)
-        look_s = min(look_s * 1.2, _LONGEST_LOOK_S)
+        look_s = min(look_s * 1.2, longest_s)
 
 
 class _Elsewhere:
