@@ -47,7 +47,12 @@ _STEP = re.compile(r"#(\d+) (\[.*)")
 _CLASSIC_STEP = re.compile(r"Step (\d+/\d+) : (.*)")
 _FAILED_STEP = re.compile(r"#(\d+) ERROR")
 _BASE_STEP = re.compile(r"\[(?:internal\] load metadata for|\d+/\d+\] FROM) (?:docker\.io/(?:library/)?)?(\S+)")
-_DOWN = re.compile(r"Cannot connect to the Docker daemon|error during connect|connection refused.*docker\.sock")
+# BuildKit's client says it in two ways, by whichever of its two connections fails first; 29 has words of its own.
+_DOWN = re.compile(
+    r"cannot connect to the docker daemon|failed to connect to the docker api|error during connect"
+    r"|connection refused.*docker\.sock",
+    re.IGNORECASE,
+)
 _FULL = re.compile(r"no space left on device", re.IGNORECASE)
 
 
