@@ -4,29 +4,31 @@
 
 Rules of this file
 1. The first attempt executes nothing of the repository: wheels only, in a sandbox with the shared wheel cache. Only
-   when a package has no wheel does a second attempt build sources, with rights and a cache of this app alone.
+   when a package has no wheel, or a language builds by running code (npm, Maven, Go), does a second attempt do so, with
+   rights and a cache of this app alone. With buildpacks that are not ours there is no first attempt: their scripts are
+   code of strangers.
 2. What the sandboxed process says is checked before anything is done with it.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
+from buildpacks.appdir import enter
+from buildpacks.choosing.bring import bring
 from buildpacks.export import export, previous_packs
 from buildpacks.image.store import LayerStore
 from buildpacks.kitchen import Workshop, prepare
 from buildpacks.order import BuildFailed, BuildOrder, BuiltImage, Json, Runner
+from buildpacks.pruning import prune
 from buildpacks.result import Result, read_result
 from buildpacks.toolchain import find_toolchain
 
-# Folders that belong to a working copy, never to an image.
-_LEFT_OUT = frozenset({
-    ".git", ".hg", ".svn", ".venv", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".ipynb_checkpoints",
-    ".tox", ".nox",
-})  # fmt: skip
+# What a trusted attempt ends with that an untrusted one may go on from, and what the push says about it.
+_SECOND_ATTEMPT = {
+    "needs-source-build": "{name} has no wheel for Python {python}: building from source",
+    "runs-code": "{what} runs code of the repository: in a sandbox of this app alone",
+}
 
 
 def build(order: BuildOrder, run: Runner, log: Callable[[str], None]) -> BuiltImage:
@@ -36,18 +38,22 @@ def build(order: BuildOrder, run: Runner, log: Callable[[str], None]) -> BuiltIm
     Raises  BuildFailed with a code of buildpacks.words; what Runner raises
     """
     tools = find_toolchain()
-    left_out = prune(order.app_dir)
-    if left_out:
-        log(f"       Left out of the image: {', '.join(left_out)}")
+    for line in prune(order.app_dir):
+        log(f"       {line}")
+    order = enter(order, log)
+    chosen = bring(order, log)
     previous = _still_there(order)
-    workshop = prepare(order, tools, previous, trusted=True)
+    trusted = chosen is None or not chosen.is_foreign
+    workshop = prepare(order, tools, previous, trusted=trusted, chosen=chosen)
     try:
         result = _attempt(workshop, run, log)
     except BuildFailed as failed:
-        if failed.code != "needs-source-build":
+        if failed.code not in _SECOND_ATTEMPT or not trusted:
             raise
-        log(f"       {failed.fields['name']} has no wheel for Python {failed.fields['python']}: building from source")
-        workshop = prepare(order, tools, previous, trusted=False)
+        log(f"       {_SECOND_ATTEMPT[failed.code].format_map(failed.fields)}")
+        workshop = prepare(
+            order, tools, previous, trusted=False, chosen=chosen, sees_passwords=failed.code == "needs-source-build"
+        )
         result = _attempt(workshop, run, log)
     return export(order, workshop, result)
 
@@ -55,21 +61,6 @@ def build(order: BuildOrder, run: Runner, log: Callable[[str], None]) -> BuiltIm
 def _attempt(workshop: Workshop, run: Runner, log: Callable[[str], None]) -> Result:
     status = run(workshop.child, log)
     return read_result(workshop.result, status)
-
-
-def prune(app_dir: Path) -> list[str]:
-    """Remove what is no part of an app: histories, virtual environments, caches. Returns what went, for the log."""
-    gone = []
-    for here, folders, _ in os.walk(app_dir):
-        for name in list(folders):
-            path = Path(here) / name
-            if path.is_symlink():
-                continue
-            if name in _LEFT_OUT or (path / "pyvenv.cfg").exists():
-                shutil.rmtree(path)
-                folders.remove(name)
-                gone.append(str(path.relative_to(app_dir)))
-    return sorted(gone)
 
 
 def _still_there(order: BuildOrder) -> list[Mapping[str, Json]]:

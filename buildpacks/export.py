@@ -8,49 +8,65 @@ Source  buildpacks/spec buildpack.md "Phase #6: Export"; contracts 1.7
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from buildpacks.image.config import image_digest
 from buildpacks.image.launching import launch_of
 from buildpacks.image.oci import image_id
-from buildpacks.image.store import APP_PATH, LAYERS_PATH, LayerStore
-from buildpacks.image.tar import Digest, tar_length
+from buildpacks.image.store import APP_PATH, LayerStore
+from buildpacks.image.tar import Digest
 from buildpacks.kitchen import Workshop
-from buildpacks.order import BigFile, BuildFailed, BuildOrder, BuiltImage, Json
-from buildpacks.result import LayerResult, PackResult, Result
+from buildpacks.launch_layers import DEFAULT_EXEC_ENV, seal_launcher, seal_layer, seal_sboms
+from buildpacks.layer_cache import copy_layers, put_in_place
+from buildpacks.lifecycle.launch import LAUNCHER_LAYER
+from buildpacks.lifecycle.sbom import SBOM_LAYER
+from buildpacks.model_notes import LABEL as MODEL_FACTS
+from buildpacks.model_notes import save_known
+from buildpacks.order import BigFile, BuildOrder, BuiltImage, Json
+from buildpacks.result import Result
 from buildpacks.slices import match_slice
 
 _MAX_LABEL_BYTES = 64 * 1024
 _VERSION = re.compile(r"3\.\d{1,2}\.\d{1,2}")
-_OURS = ("algo.serve", "algo.model", "algo.python-executable")
+_OURS = ("algo.serve", "algo.model", "algo.python-executable", MODEL_FACTS)
 
 
 def export(order: BuildOrder, workshop: Workshop, result: Result) -> BuiltImage:
-    """Seal every layer and compose the image. Raises BuildFailed: layer-refused, layer-lost."""
+    """Seal every layer and compose the image. Raises BuildFailed: layer-refused, what seal_layer raises."""
     store = LayerStore(root=order.store_dir)
     previous = previous_layers(order.previous)
     layers: list[Json] = []
     lifecycle: list[Json] = []
-    _save_cache(order, workshop, result.packs)
+    cache_draft = order.cache_dir / "layers.new"
+    copy_layers(workshop.layers, cache_draft, result.packs)
+    digests: dict[tuple[str, str], Digest] = {}
     for pack in result.packs:
         kept: dict[str, Json] = {}
         for layer in pack.layers:
             if not layer.launch:
                 continue
-            digest = _launch_layer(store, workshop, pack, layer, previous)
+            digest = digests[pack.key, layer.name] = seal_layer(store, workshop.layers, pack, layer, previous)
             kept[layer.name] = {
                 "sha": digest.diff_id, "data": dict(layer.data), "size_bytes": digest.size_bytes,
                 "tar_bytes": digest.tar_bytes,
                 "launch": True, "build": layer.build, "cache": layer.cache,
+                **({"sboms": list(layer.sboms)} if layer.sboms else {}),
             }  # fmt: skip
             layers.append(_entry(digest, "layer", f"{pack.escaped_id}/{layer.name}"))
         lifecycle.append(
             {"key": pack.key, "version": pack.version, "api": pack.api, "store": dict(pack.store), "layers": kept}
         )
+    save_known(order, result.labels.get(MODEL_FACTS, ""))
+    put_in_place(
+        cache_draft, order.cache_dir / "layers", result, {key: digest.diff_id for key, digest in digests.items()}
+    )
+    sboms = seal_sboms(store, workshop.layers, order.work_dir / "sboms", result.packs)
+    launcher = seal_launcher(store, order.work_dir / "launcher", [*digests.values()])
+    for added, path in ((sboms, SBOM_LAYER), (launcher, LAUNCHER_LAYER)):
+        if added is not None:
+            layers.append(_entry(added, "layer", path))
     layers += _slices(order, store, result.slices)
     layers.append(_entry(store.seal(order.app_dir, APP_PATH), "app", ""))
     config: dict[str, Json] = {
@@ -61,8 +77,15 @@ def export(order: BuildOrder, workshop: Workshop, result: Result) -> BuiltImage:
         "buildpacks": [{"id": pack.key, "version": pack.version, "api": pack.api} for pack in result.packs],
         "labels": {key: value for key, value in sorted(result.labels.items()) if key not in _OURS},
         "model": _model(result.labels),
-        "lifecycle": {"buildpacks": lifecycle},
+        "lifecycle": {
+            "buildpacks": lifecycle,
+            **({} if result.exec_env == DEFAULT_EXEC_ENV else {"exec-env": result.exec_env}),
+        },
     }
+    if result.slices:
+        config["slices"] = [list(paths) for paths in result.slices]
+    if workshop.choice is not None:
+        config["choice"] = dict(workshop.choice)
     if order.ground.stack is None:
         return BuiltImage(digest=image_digest(config), config=config)
     config["launch"] = launch_of(store, config)
@@ -85,33 +108,6 @@ def previous_packs(config: Mapping[str, Json] | None) -> list[dict[str, Json]]:
     lifecycle = config.get("lifecycle") if config is not None else None
     packs = lifecycle.get("buildpacks") if isinstance(lifecycle, dict) else None
     return [pack for pack in packs if isinstance(pack, dict)] if isinstance(packs, list) else []
-
-
-def _launch_layer(
-    store: LayerStore,
-    workshop: Workshop,
-    pack: PackResult,
-    layer: LayerResult,
-    previous: Mapping[tuple[str, str], Mapping[str, Json]],
-) -> Digest:
-    if layer.has_contents:
-        source = _real_dir(workshop.layers / pack.escaped_id / layer.name)
-        return store.seal(source, f"{LAYERS_PATH}/{pack.escaped_id}/{layer.name}")
-    old = previous.get((pack.key, layer.name), {})
-    sha = str(old.get("sha", ""))
-    if not sha or not store.has_layer(sha):
-        raise BuildFailed("layer-lost", buildpack=pack.key, layer=layer.name)
-    size_bytes, tar_bytes = (int(str(old.get(name, 0))) for name in ("size_bytes", "tar_bytes"))
-    if tar_bytes == 0:  # sealed before images had a length
-        tar_bytes = tar_length(store.layer_path(sha), f"{LAYERS_PATH}/{pack.escaped_id}/{layer.name}")
-    return Digest(diff_id=sha, size_bytes=size_bytes, tar_bytes=tar_bytes)
-
-
-def _real_dir(path: Path) -> Path:
-    # Buildpacks own this folder: a link here would make the server seal, and so move, a folder of its own.
-    if path.is_symlink() or os.path.realpath(path) != str(path):
-        raise BuildFailed("layer-refused", path=path.name, kind="a link in place of a layer")
-    return path
 
 
 def _entry(digest: Digest, kind: str, path: str) -> dict[str, Json]:
@@ -171,26 +167,3 @@ def _load_label(text: str) -> Json:
         raise ValueError("not a document")
     value: Json = json.loads(text)
     return value
-
-
-def _save_cache(order: BuildOrder, workshop: Workshop, packs: Sequence[PackResult]) -> None:
-    """Replace the app's cached layers by those of this build; before sealing, which moves launch layers away."""
-    draft, final = order.cache_dir / "layers.new", order.cache_dir / "layers"
-    shutil.rmtree(draft, ignore_errors=True)
-    kept = []
-    for pack in packs:
-        names = [layer for layer in pack.layers if layer.cache and layer.has_contents]
-        for layer in names:
-            source = _real_dir(workshop.layers / pack.escaped_id / layer.name)
-            target = draft / "layers" / pack.escaped_id / layer.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(source, target, symlinks=True)
-        if names:
-            kept.append(
-                {"key": pack.key, "layers": {n.name: {"launch": n.launch, "data": dict(n.data)} for n in names}}
-            )
-    if kept:
-        (draft / "metadata.json").write_text(json.dumps({"buildpacks": kept}))
-    shutil.rmtree(final, ignore_errors=True)
-    if kept:
-        draft.rename(final)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from buildpacks.choosing.values import Terms
     from buildpacks.ground import Ground
 
 JsonScalar = str | int | float | bool | None
@@ -42,6 +43,7 @@ class Child:
     readable, writable  the only folders it needs beside the system's; the same paths inside and outside
     trusted             True: executes nothing of the repository, may use the shared wheel cache
     contained           True: must run in the stack's build image, where the interpreter that it names is
+    places              path that must exist for it, of no folder of this machine -> writable folder that stands there
     """
 
     argv: Sequence[str]
@@ -52,6 +54,7 @@ class Child:
     timeout_s: float
     trusted: bool
     contained: bool = False
+    places: Mapping[str, Path] = field(default_factory=dict)
 
 
 class Runner(Protocol):
@@ -80,6 +83,8 @@ class BuildOrder:
     install_env   index URLs, certificates, proxies of the operator
     runtime_dir   the shim's source files
     ground        what layers are made for: this machine, or a stack
+    terms         which buildpacks an app may choose, and the way to them; None: what lies in its tree
+    upgrade       what was kept from earlier builds (locked packages, commits of buildpacks) is asked for anew
     """
 
     app_key: str
@@ -95,6 +100,8 @@ class BuildOrder:
     big_files: Mapping[str, BigFile]
     timeout_s: float
     ground: Ground
+    terms: Terms | None = None
+    upgrade: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,10 +112,12 @@ class BuiltImage:
              "stack": null or {"name", "reference", "image_id", "manifest_digest", "diff_ids", "libc", "config"},
              "host": {"arch", "libc"} without a stack, "python": null or {"version", "path"} in the image,
              "layers": [{"diff_id", "kind": "layer"|"slice"|"app", "path", "size_bytes", "tar_bytes"}, ...],
-             "launch": {"argv", "env", "cwd"} of the default process in a container,
-             "processes": [{"type", "command": [...], "args": [...], "default": bool, "working-dir": str}],
+             "launch": {"argv", "args" where it has any, "env", "cwd"} of the default process in a container,
+             "processes": [{"type", "command": [...], "args": [...], "default": bool, "working-dir": str,
+                            "direct": bool, "buildpack-id": str}],
              "buildpacks": [{"id", "version"}], "labels": {...}, "model": {...}|null,
-             "lifecycle": {restored metadata of each layer}}
+             "lifecycle": {restored metadata of each layer},
+             "choice": {"by", "sources": [{"asked", "id", "version", "pin"}]} where the app chose its buildpacks}
     """
 
     digest: str

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildpacks.lifecycle.sbom import FORMATS
 from buildpacks.order import BuildFailed, Json
 from buildpacks.words import WORDS
 
@@ -23,7 +24,10 @@ _TYPE = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerResult:
-    """One declared layer. has_contents False with launch: the previous image's layer is meant."""
+    """One declared layer. has_contents False with launch: the previous image's layer is meant.
+
+    sboms  endings of the SBOM files beside it
+    """
 
     name: str
     launch: bool
@@ -31,17 +35,19 @@ class LayerResult:
     cache: bool
     data: Mapping[str, Json]
     has_contents: bool
+    sboms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackResult:
-    """One buildpack of the group that built."""
+    """One buildpack of the group that built. sboms: endings of its launch.sbom files."""
 
     key: str
     version: str
     api: str
     store: Mapping[str, Json]
     layers: tuple[LayerResult, ...]
+    sboms: tuple[str, ...] = ()
 
     @property
     def escaped_id(self) -> str:
@@ -57,6 +63,7 @@ class Result:
     processes: tuple[Mapping[str, Json], ...]
     labels: Mapping[str, str]
     slices: tuple[tuple[str, ...], ...]
+    exec_env: str = "production"
 
 
 def read_result(path: Path, status: int) -> Result:
@@ -113,6 +120,7 @@ def _parse(document: Json) -> Result:
         processes=tuple(_process(item) for item in _list(document["processes"])),
         labels={str(key): str(value) for key, value in _dict(document["labels"]).items()},
         slices=tuple(slices),
+        exec_env=_exec_env(document.get("exec-env", "production")),
     )
 
 
@@ -127,6 +135,7 @@ def _pack(value: Json) -> PackResult:
         api=str(item["api"]),
         store=_dict(item["store"]),
         layers=tuple(_layer(name, layer) for name, layer in sorted(_dict(item["layers"]).items())),
+        sboms=_sboms(item.get("sboms", [])),
     )
 
 
@@ -141,7 +150,21 @@ def _layer(name: str, value: Json) -> LayerResult:
         cache=item["cache"] is True,
         data=_dict(item["data"]),
         has_contents=item["contents"] is True,
+        sboms=_sboms(item.get("sboms", [])),
     )
+
+
+def _sboms(value: Json) -> tuple[str, ...]:
+    endings = tuple(sorted({str(ending) for ending in _list(value)}))
+    if not set(endings) <= set(FORMATS):
+        raise ValueError("an SBOM of an unknown format")
+    return endings
+
+
+def _exec_env(value: Json) -> str:
+    if not isinstance(value, str) or not _TYPE.fullmatch(value):
+        raise ValueError("an execution environment without a name")
+    return value
 
 
 def _process(value: Json) -> Mapping[str, Json]:
@@ -156,7 +179,14 @@ def _process(value: Json) -> Mapping[str, Json]:
         "default": item["default"] is True,
         "direct": item["direct"] is True,
         "working-dir": str(item["working-dir"]),
+        "buildpack-id": _maker(item.get("buildpack-id", "")),
     }
+
+
+def _maker(value: Json) -> str:
+    if not isinstance(value, str) or not (value == "" or _PACK_ID.fullmatch(value)):
+        raise ValueError("a process of no buildpack")
+    return value
 
 
 def _list(value: Json) -> Sequence[Json]:

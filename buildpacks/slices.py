@@ -13,11 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from buildpacks.image.tar import walk
+from buildpacks.order import BuildFailed
 
 
 def match_slice(app_dir: Path, globs: Sequence[str]) -> list[str]:
-    """Files and links below app_dir that a slice takes, sorted. Folders themselves stay where they are."""
-    patterns = [re.compile(_regex(glob.removeprefix("./"))) for glob in globs]
+    """Files and links below app_dir that a slice takes, sorted. Folders themselves stay where they are.
+
+    Raises  BuildFailed('slice-bad') for a glob that Go would call a bad pattern
+    """
+    patterns = [_compile(glob) for glob in globs]
     found = []
     for _, name, status in walk(os.fsencode(app_dir)):
         if stat.S_ISDIR(status.st_mode):
@@ -27,6 +31,13 @@ def match_slice(app_dir: Path, globs: Sequence[str]) -> list[str]:
         if any(pattern.fullmatch("/".join(parts[:n])) for pattern in patterns for n in range(1, len(parts) + 1)):
             found.append(path)
     return sorted(found)
+
+
+def _compile(glob: str) -> re.Pattern[str]:
+    try:
+        return re.compile(_regex(glob.removeprefix("./")))
+    except (re.error, IndexError) as error:
+        raise BuildFailed("slice-bad", glob=glob[:200]) from error
 
 
 def _regex(glob: str) -> str:
@@ -41,8 +52,7 @@ def _regex(glob: str) -> str:
         elif char == "[":
             end = glob.find("]", position + 1)
             if end < 0:
-                out.append(re.escape(char))
-                continue
+                raise IndexError(position)
             out.append(f"(?!/)[{glob[position:end]}]".replace("[!", "[\\!"))
             position = end + 1
         elif char == "\\" and position < len(glob):

@@ -8,70 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from buildpacks.choosing_words import CHOOSING_WORDS as _CHOOSING
 from buildpacks.image.words import WORDS as _IMAGE
+from buildpacks.lifecycle_words import WORDS as _LIFECYCLE
+from buildpacks.packs.algo_model.source_words import WORDS as _SOURCE
+from buildpacks.packs.algo_model.words import WORDS as _MODEL
+from buildpacks.packs.algo_procfile.words import WORDS as _WEB
+from buildpacks.packs.algo_python.words import WORDS as _DEPENDENCIES
+from buildpacks.packs.languages_words import WORDS as _LANGUAGES
 from buildpacks.stack.words import WORDS as _STACK
 from buildpacks.wording import Words
 
-_PUSH = "git commit -am 'fix' && git push algo main"
-
 _SERVING = {
-    "nothing-to-serve": Words(
-        title="no model and no code to serve",
-        body="Nothing here can be served: no model file, no predict.py, no Procfile. At the top of the repository: "
-        "{found}.",
-        next="commit a model file (model/, models/ or the top folder), or a predict.py with a function predict, "
-        "and push again",
-    ),
-    "ambiguous-models": Words(
-        title="more than one model",
-        body="Several models could be served, and guessing would be wrong half of the time: {models}.",
-        next="algo config set {setting}   (or write a predict.py that loads what it needs)",
-    ),
-    "model-missing": Words(
-        title="model file not found",
-        body="BP_MODEL_FILE names {path}, which is no model file of this repository. Models found: {found}.",
-        next="algo config set BP_MODEL_FILE=PATH",
-    ),
-    "model-damaged": Words(
-        title="damaged model file",
-        body="{path} begins like a model file, and cannot be read as one: it is cut off or damaged.",
-        next="write the file again, and push",
-    ),
-    "lfs-pointer": Words(
-        title="model is a Git LFS pointer",
-        body="{path} is a Git LFS pointer: the {size} bytes that it stands for were not pushed to this server.",
-        next="git lfs push --all algo && git push algo main   (or: git lfs uninstall, git add {path}, commit and push)",
-    ),
-    "framework-not-served": Words(
-        title="{framework} needs a predict.py",
-        body="{path} is a {framework} model ({kind}), which this server does not serve without code yet.",
-        next="write predict.py with a function predict that loads {path}, and push again",
-    ),
-    "syntax-error": Words(
-        title="syntax error in {file}",
-        body="{file} line {line}: {message}: {text}",
-        next="python -m py_compile {file}",
-    ),
-    "entrypoint-missing": Words(
-        title="nothing to call in {file}",
-        body="{file} has not got {expected}.",
-        next="def predict(...): ...   in predict.py, or: algo config set BP_ENTRYPOINT=FILE.py:NAME",
-    ),
-    "ambiguous-entrypoint": Words(
-        title="more than one entry point",
-        body="{file}: several could be called: {names}.",
-        next="algo config set BP_ENTRYPOINT=FILE.py:NAME",
-    ),
-    "procfile-syntax": Words(
-        title="Procfile line {line} cannot be read",
-        body="Procfile line {line} is not TYPE: COMMAND: {text}",
-        next="correct the line, for example: web: gunicorn app:app --bind 0.0.0.0:$PORT",
-    ),
-    "procfile-no-web": Words(
-        title="Procfile without web",
-        body="The Procfile has {types}, but no web process, and there is no model to serve instead.",
-        next="add to Procfile: web: COMMAND that listens on $PORT",
-    ),
     "none-detected": Words(
         title="no buildpack fits",
         body="No buildpack recognised this repository; tried {buildpacks}.",
@@ -105,7 +53,7 @@ _PYTHON = {
     "two-managers": Words(
         title="{first} and {second} at once",
         body="The repository has {first} and {second}; which of the two decides the packages cannot be guessed.",
-        next="git rm one of them, commit and push again",
+        next="git rm one of them, commit and push again; or: algo config set BP_REQUIREMENTS={first}",
     ),
     "manager-not-served": Words(
         title="{file} is not supported",
@@ -187,74 +135,16 @@ _PYTHON = {
     ),
 }
 
-_LIFECYCLE = {
-    "buildpack-failed": Words(
-        title="{buildpack} failed",
-        body="The buildpack {buildpack} ended with status {status}; the lines above are what it said.",
-        next=_PUSH,
-    ),
-    "buildpack-bad": Words(
-        title="a buildpack breaks the rules",
-        body="{file}: {message}",
-        next="tell who maintains the buildpack",
-        move="operator",
-    ),
-    "buildpack-api": Words(
-        title="buildpack API {found} is not spoken here",
-        body="{buildpack} is written for buildpack API {found}; this server speaks {lowest} to {highest}.",
-        next="use another version of the buildpack",
-        move="operator",
-    ),
-    "lifecycle-arguments": Words(
-        title="the build could not start",
-        body="The lifecycle was started wrongly: {message}",
-        next="tell the operator; the server's log has the details",
-        move="operator",
-    ),
-    "lifecycle-crashed": Words(
-        title="the build crashed",
-        body="The lifecycle ended with status {status} and left no result: {detail}",
-        next="git push algo main   (again; if it stays, tell the operator)",
-        move="operator",
-    ),
-    "layer-refused": Words(
-        title="a file that no image may hold",
-        body="{path} is {kind}; images hold plain files, folders and links only.",
-        next="remove it from the repository, or from what the buildpack makes",
-    ),
-    "layer-lost": Words(
-        title="a layer of the last build is gone",
-        body="{buildpack} reuses its layer {layer}, which is not in the store any more.",
-        next="git push algo redeploy",
-        move="nobody",
-    ),
-    "build-timeout": Words(
-        title="build took too long",
-        body="The build was ended after {seconds} s.",
-        next="algo builds logs   (its last lines say what took so long)",
-    ),
-    "build-memory": Words(
-        title="build ran out of memory",
-        body="The build needed more than {limit_mib} MiB of memory.",
-        next="ask for packages that have wheels: building from source needs the most",
-    ),
-    "cancelled": Words(
-        title="build cancelled",
-        body="The build was cancelled.",
-        next="git push algo main",
-        move="nobody",
-    ),
-    "launch-no-command": Words(
-        title="process {process} has no command",
-        body="The image's process {process} has no command to start.",
-        next="add a command to the Procfile's {process} line, and push again",
-    ),
-    "launch-unsupported": Words(
-        title="{folder} is not supported yet",
-        body="The layer {layer} has a folder {folder}, which this server does not run yet.",
-        next="use a buildpack that sets its environment by files under env.launch",
-        move="operator",
-    ),
+WORDS: Mapping[str, Words] = {
+    **_SERVING,
+    **_MODEL,
+    **_SOURCE,
+    **_WEB,
+    **_PYTHON,
+    **_DEPENDENCIES,
+    **_LANGUAGES,
+    **_LIFECYCLE,
+    **_CHOOSING,
+    **_IMAGE,
+    **_STACK,
 }
-
-WORDS: Mapping[str, Words] = {**_SERVING, **_PYTHON, **_LIFECYCLE, **_IMAGE, **_STACK}

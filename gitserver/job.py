@@ -106,5 +106,5 @@ class Doors(Protocol):
         ...
 
     def start(self, job: Job, environment: Environment, image: Image, config: Mapping[str, str]) -> Running:
-        """A ready instance for the job; its smoke test is in the log."""
+        """A ready instance for the job, after its image's `release` process; the smoke test is in the log."""
         ...

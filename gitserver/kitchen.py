@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from buildpacks.build import build as run_build
+from buildpacks.choosing.bring import own_versions, pins_of
+from buildpacks.choosing.descriptor import read_descriptor
+from buildpacks.choosing.values import STORE_FOLDER, Terms
 from buildpacks.ground import Ground, stack_ground
 from buildpacks.image.rebase import stack_name as stack_of
+from buildpacks.image.registry import RegistryOptions, transport
 from buildpacks.order import BigFile, BuildFailed, BuildOrder, BuiltImage, Json, Runner
 from buildpacks.stack.store import StackStore
 from buildpacks.toolchain import find_toolchain
@@ -20,6 +22,7 @@ from gitserver.job import Job
 from gitserver.ledger.records import ConfigVersion, Environment, Image
 from gitserver.ledger.store import Ledger
 from gitserver.plan import platform_env
+from gitserver.remote.packfetch import PackRepositories
 from gitserver.remote.tree import Tree
 from gitserver.settings import Settings
 from gitserver.targets.dockerfile import find_dockerfile, refusal
@@ -66,7 +69,7 @@ class PackKitchen:
     def build(self, job: Job, environment: Environment, tree: Tree, config: ConfigVersion) -> Image:
         """The image of the job's commit, in the registry too when there is one.
 
-        Raises  BuildFailed, with the cause; Problem('bad-project-toml'), what publishing raises
+        Raises  BuildFailed, with the cause; what publishing raises
         """
         dockerfile = find_dockerfile(tree.root)
         if dockerfile is not None and self._dockerfile is not None:
@@ -86,7 +89,9 @@ class PackKitchen:
 
     def build_again(self, job: Job, tree: Tree, config: ConfigVersion, scratch: Path) -> Image:
         """The job's commit with an empty store and empty caches, both made in scratch. Raises as build."""
-        return _image(job, self._by_buildpacks(job, tree, config, None, scratch))
+        expected = self._ledger.image(job.build.options.get("image", ""))
+        pinned = {} if expected is None else expected.config
+        return _image(job, self._by_buildpacks(job, tree, config, None, scratch, pinned=pinned))
 
     def name_version(self, job: Job, image: Image) -> None:
         """A version of an image that was built before: its tag goes to the registry, where there is one."""
@@ -111,13 +116,24 @@ class PackKitchen:
         return moved
 
     def _by_buildpacks(
-        self, job: Job, tree: Tree, config: ConfigVersion, previous: Mapping[str, Json] | None, state: Path
+        self,
+        job: Job,
+        tree: Tree,
+        config: ConfigVersion,
+        previous: Mapping[str, Json] | None,
+        state: Path,
+        *,
+        pinned: Mapping[str, Json] | None = None,
     ) -> BuiltImage:
-        """state: the folder of caches and store, the server's own but for a second build beside it."""
+        """state: the folder of caches and store, the server's own but for a second build beside it.
+
+        pinned  the image whose buildpacks are used again, commit for commit; None: the previous one's
+        """
         app_key = str(job.app.id)
         work_dir = self._settings.state / "builds" / str(job.build.id) / "work"
         shutil.rmtree(work_dir, ignore_errors=True)
         work_dir.mkdir(parents=True)
+        project_env = platform_env(read_descriptor(tree.root, own_versions()).env)
         order = BuildOrder(
             app_key=app_key,
             app_dir=tree.root,
@@ -126,7 +142,7 @@ class PackKitchen:
             wheel_dir=_made(state / "cache" / "wheels"),
             store_dir=state,
             previous=previous,
-            platform_env={**_project_env(tree.root), **platform_env(config.values)},
+            platform_env={**project_env, **platform_env(config.values)},
             install_env=self._settings.build_env,
             runtime_dir=RUNTIME_DIR,
             big_files={
@@ -135,8 +151,28 @@ class PackKitchen:
             },
             timeout_s=self._settings.build_timeout_s,
             ground=self._ground(),
+            upgrade="upgrade" in job.build.options,
+            terms=self._terms(job, config, pins_of(previous if pinned is None else pinned), work_dir),
         )
         return run_build(order, self._runner(job), job.log.line)
+
+    def _terms(self, job: Job, config: ConfigVersion, pins: Mapping[str, str], work_dir: Path) -> Terms:
+        """What an app may choose, and the way to it. Fetched buildpacks are the server's, whoever asked for them."""
+        settings = self._settings
+        named = [name.strip() for name in config.values.get("BP_CLASSIC_ENV", "").split(",")]
+        ca_bundle, proxies = transport(settings.build_env)
+        own_registry = settings.registry.partition("/")[0]
+        plain = frozenset({own_registry}) if settings.registry_plain_http else frozenset[str]()
+        return Terms(
+            allowed=settings.buildpacks,
+            store_dir=settings.state / STORE_FOLDER,
+            git=PackRepositories(settings.build_env, work_dir / "git"),
+            registry=RegistryOptions(plain_http=plain, ca_bundle=ca_bundle, proxies=proxies),
+            pins=pins,
+            commit=job.build.commit,
+            request_id=f"build-{job.build.id}",
+            config_env={name: config.values[name] for name in named if name in config.values},
+        )
 
     def _previous(self, job: Job, environment: Environment) -> Mapping[str, Json] | None:
         """What this environment serves now; else the app's newest image, so that a preview starts from production's."""
@@ -147,27 +183,6 @@ class PackKitchen:
                 return image.config
         known = self._ledger.images(job.app.id)
         return known[0].config if known else None
-
-
-def _project_env(root: Path) -> dict[str, str]:
-    """BP_* variables of project.toml, the file that users of Cloud Native Buildpacks know.
-
-    Source  buildpacks/spec extensions/project-descriptor.md 0.2, [[io.buildpacks.build.env]]
-    """
-    path = root / "project.toml"
-    try:
-        # The tree is the pusher's: a link or a pipe of that name is not read.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return {}
-    try:
-        with os.fdopen(descriptor, "rb") as file:
-            document = tomllib.loads(file.read(1024 * 1024).decode("utf-8"))
-        entries = document.get("io", {}).get("buildpacks", {}).get("build", {}).get("env", [])
-        values = {str(entry["name"]): str(entry["value"]) for entry in entries}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError, TypeError, KeyError) as error:
-        raise Problem("bad-project-toml", detail=str(error)) from error
-    return platform_env(values)
 
 
 def _image(job: Job, built: BuiltImage) -> Image:

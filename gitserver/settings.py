@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildpacks.choosing.allowance import parse_allowance
 from buildpacks.image.reference import parse_place
 from buildpacks.order import BuildFailed
 from gitserver.errors import Problem
@@ -29,6 +30,8 @@ BUILD_ENV_NAMES = (
     "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_CERT", "PIP_NO_INDEX",
     "UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX",
     "UV_NATIVE_TLS", "UV_SYSTEM_CERTS", "UV_OFFLINE", "UV_HTTP_TIMEOUT", "UV_PYTHON_DOWNLOADS",
+    "NPM_CONFIG_REGISTRY", "NODE_EXTRA_CA_CERTS", "MAVEN_MIRROR", "DEBIAN_MIRROR",
+    "GOPROXY", "GONOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GOINSECURE",
 )  # fmt: skip
 
 
@@ -76,6 +79,8 @@ class Settings:
     registry_plain_http: bool = False
     docker_config: str = ""  # folder with Docker's config.json, for the registry's credentials
     build_network: str = "indexes"  # what code of a repository reaches while it is built: none, indexes, open
+    buildpacks: str = "repository"  # which an app may choose: builtin, repository, any, beginnings of URLs
+    torch_index: str = ""  # of PyTorch builds for processors: a simple index's URL, or off; empty: uv's own
     allow_dockerfile: bool = False  # a Dockerfile in a repository is built by the engine
     keep_releases: int = 20  # of an environment, whose images gc leaves alone
     keep_days: int = 30
@@ -163,6 +168,9 @@ def read_settings(options: Mapping[str, str | None], environ: Mapping[str, str])
             raise Problem("bad-setting", setting=name, found=text, expected="on or off")
         return _SWITCHES[text]
 
+    torch_index = pick("torch_index", "")
+    if torch_index not in {"", "off"} and not torch_index.startswith(("http://", "https://", "file://")):
+        raise Problem("bad-setting", setting="torch_index", found=torch_index, expected="an URL, or off")
     target, registry = one_of("target", "process", "docker"), pick("registry", "").strip("/")
     docker_host = pick("docker_host", environ.get("DOCKER_HOST") or DOCKER_SOCKET)
     _check_docker(target, docker_host, registry)
@@ -192,10 +200,15 @@ def read_settings(options: Mapping[str, str | None], environ: Mapping[str, str])
         registry_plain_http=switch("registry_plain_http"),
         docker_config=pick("docker_config", environ.get("DOCKER_CONFIG") or f"{environ.get('HOME', '/')}/.docker"),
         build_network=one_of("build_network", "indexes", "none", "open"),
+        buildpacks=_checked_buildpacks(pick("buildpacks", "repository")),
+        torch_index=torch_index,
         allow_dockerfile=switch("allow_dockerfile"),
         keep_releases=max(1, int(number("keep_releases", 20))),
         keep_days=int(number("keep_days", 30)),
-        build_env={name: environ[name] for name in names if name in environ},
+        build_env={
+            **{name: environ[name] for name in names if name in environ},
+            **({"BP_TORCH_INDEX": torch_index} if torch_index else {}),
+        },
     )
 
 
@@ -210,6 +223,13 @@ def _check_docker(target: str, docker_host: str, registry: str) -> None:
             parse_place(registry)
         except BuildFailed as failed:
             raise Problem("registry-setting-bad", found=registry[:200]) from failed
+
+
+def _checked_buildpacks(text: str) -> str:
+    try:
+        return parse_allowance(text).text
+    except ValueError as error:
+        raise Problem("bad-setting", setting="buildpacks", found=text[:200], expected=str(error)) from error
 
 
 def _known() -> set[str]:

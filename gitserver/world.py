@@ -33,10 +33,13 @@ from gitserver.push import ZERO_OID, branch_slug
 from gitserver.routes import GatewayRoutes
 from gitserver.settings import Settings
 from gitserver.source import GitSource
+from gitserver.targets.clash import explained
 from gitserver.targets.contract import Running, Spec, Target
+from gitserver.targets.environment import find_process
 
 _LOG = logging.getLogger("algo.world")
 _RESTORE_S = 15.0
+RELEASE = "release"  # process type. Source: https://devcenter.heroku.com/articles/release-phase
 
 
 class World:
@@ -69,7 +72,11 @@ class World:
         spec = self._spec(
             job.app, f"b{job.build.id}", f"{environment.branch} {job.build.commit[:7]}", image, config
         )  # fmt: skip
-        running = self.target.start(spec, job.log.step)
+        try:
+            self._run_release(job, spec)
+            running = self.target.start(spec, job.log.step)
+        except Problem as problem:
+            raise explained(problem, image.config) from problem
         if job.cancelled.is_set():
             self.target.stop(running.instance, grace_s=1)
             raise Problem("cancelled", actor="the server", build=job.build.id)
@@ -78,6 +85,19 @@ class World:
         for line in _smoke_test(facts):
             job.log.step(line)
         return replace(running, facts=facts)
+
+    def _run_release(self, job: Job, spec: Spec) -> None:
+        """The image's `release` process, to its end and before anything is switched. Raises Problem."""
+        if find_process(spec.image, RELEASE) is None:
+            return
+        job.log.step("Release phase: running the process type 'release'")
+        one_off = replace(
+            spec, instance=f"{spec.instance}-{RELEASE}", label=f"{spec.label} {RELEASE}", process=RELEASE,
+            ready_timeout_s=self.settings.build_timeout_s,
+        )  # fmt: skip
+        self.target.run(one_off, lambda line: job.log.line(f"       {line}"))
+        if job.cancelled.is_set():
+            raise Problem("cancelled", actor="the server", build=job.build.id)
 
     def _spec(self, app: App, instance: str, label: str, image: Image, config: Mapping[str, str]) -> Spec:
         return Spec(
@@ -147,6 +167,7 @@ class World:
 
     def abort(self, build: Build) -> None:
         """A person asked for the end of a build whose instance may be starting."""
+        self.target.stop(f"b{build.id}-{RELEASE}", grace_s=1)
         self.target.stop(f"b{build.id}", grace_s=1)
 
     def clean_up(self, build: Build) -> None:
@@ -293,7 +314,7 @@ class World:
         prefix = f"i{app_id}-"
         mine = {f"b{build.id}" for build in self.ledger.builds(app_id, limit=1_000_000)}
         for instance in self.target.instances():
-            if instance in mine or instance.startswith(prefix):
+            if instance.removesuffix(f"-{RELEASE}") in mine or instance.startswith(prefix):
                 self._drain(instance)
         for path in (
             self.settings.repo_path(app_id), self.settings.state / "cache" / "apps" / str(app_id),
@@ -342,8 +363,11 @@ def _smoke_test(facts: Mapping[str, Json]) -> list[str]:
         sample = facts.get("sample")
         with_what = f" with {sample}" if isinstance(sample, str) and sample != "zeros" else ""
         lines.append(f"Smoke test: 1 prediction{with_what} in {predict:.1f} ms{loaded}{size}")
-    elif facts:
+    elif facts and not facts.get("cases"):
         lines.append(f"Smoke test: ready{loaded}{size}; no example input is known (add example.json to have one tried)")
+    cases = facts.get("cases")
+    if isinstance(cases, str) and cases:
+        lines.append(f"Smoke test: {cases} answered as expected")
     warning = facts.get("warning")
     if isinstance(warning, str) and warning:
         lines.append(f"Warning: {warning}")

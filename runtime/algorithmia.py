@@ -14,7 +14,6 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from .adk import AlgorithmException
 from .calllog import log_failure
 from .jsontext import parse_json, render_json
 from .refusal import ModelRaised, OutOfTime, Refused
@@ -97,7 +96,8 @@ def _failed(message: str, error_type: str, started: float) -> Answer:
 
 
 def _message(cause: BaseException, call: Call, *, debug: bool) -> str:
-    if debug or isinstance(cause, AlgorithmException) or getattr(cause, "error_type", None):
+    # An AlgorithmException always has a type, and so has what users derive from it or write like it.
+    if debug or getattr(cause, "error_type", None):
         return str(cause)
     return f"internal error, request {call.request_id}"
 

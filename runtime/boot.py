@@ -9,7 +9,8 @@ from pathlib import Path
 
 from .budget import may_load_before_fork, native_thread_count, pool_environment, pool_size, usable_cpus
 from .failure import BootFailed, write_json
-from .settings import RunSettings, parse_settings
+from .forking import ForkGuard, names_unforkable
+from .settings import Kind, RunSettings, parse_settings
 
 BAD_SETTING_STATUS = 2
 # Left over in an app's configuration these would make gunicorn adopt sockets or parents that are not there,
@@ -26,15 +27,16 @@ def main() -> int:
     except BootFailed as exc:
         report(exc, os.environ.get("ALGO_TERMINATION_LOG"))
         return BAD_SETTING_STATUS
-    preload = export_thread_budget(settings)
+    preload = export_thread_budget(settings) and not _needs_own_process(settings)
     # gunicorn after the thread budget and before the user's folder is on the path: see usercode, rule 1.
     from .server import Server
 
     server = Server(settings, preload=preload, report=lambda exc: report(exc, settings.termination_path))
     if preload:
-        server.wsgi()
+        with ForkGuard(lambda name: _start_again_without_preload(f"{name} cannot be shared by a fork")):
+            server.wsgi()
         if native_thread_count() > 1:
-            _start_again_without_preload()
+            _start_again_without_preload("the model's libraries started threads")
     sys.argv = ["algo-model"]  # gunicorn shows it as the process's name; ours holds nothing to start again with
     server.run()
     return 0
@@ -60,12 +62,22 @@ def _sentence(fields: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value!r}" for name, value in fields.items() if value not in (None, "", 0))
 
 
-def _start_again_without_preload() -> None:
-    """Loading has started native threads, which a fork would lose: begin anew and load in each worker.
+def _needs_own_process(settings: RunSettings) -> bool:
+    """What is known before the load: a framework that starts threads whatever the pool sizes say."""
+    if settings.serve.kind is not Kind.MODEL_FILE:
+        return names_unforkable(settings.app_dir, settings.serve.file)
+    from .frameworks import needs_own_process  # a bare file's alone: starts with user code do without it
 
-    A new program, not a second load here: the threads are in this process already. Costs one more load, once per start.
+    return needs_own_process(settings.serve)
+
+
+def _start_again_without_preload(why: str) -> None:
+    """A fork would lose what the load starts, or has started: begin anew and load in each worker.
+
+    A new program, not a second load here: threads may be in this process already. Costs one more load of what there is
+    so far, once per start.
     """
-    print("the model's libraries started threads: each worker loads it itself", file=sys.stderr, flush=True)
+    print(f"{why}: each worker loads it itself", file=sys.stderr, flush=True)
     os.environ["ALGO_PRELOAD"] = "0"
     package = __name__.rpartition(".")[0]
     os.execv(sys.executable, [sys.executable, "-P", "-m", package])  # noqa: S606 -- the same program, no shell

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
+import operator
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -14,6 +16,13 @@ from .refusal import Flaw, pointer
 from .rows import name_of
 
 SCALARS = (int, float, str, bool, bytes)
+_BOUNDS = (
+    ("ge", operator.ge, "at least"),
+    ("gt", operator.gt, "more than"),
+    ("le", operator.le, "at most"),
+    ("lt", operator.lt, "less than"),
+)
+_LENGTHS = (("min_length", operator.ge, "at least"), ("max_length", operator.le, "at most"))
 _WORDS = {int: "a whole number", float: "a number", str: "a string", bool: "true or false", bytes: "base64 text"}
 
 
@@ -37,7 +46,10 @@ def cast(value: Any, hint: Any, at: str) -> Any:
         return _expect(value is None, value, "null", at)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
-        return cast(value, arguments[0], at)
+        made = cast(value, arguments[0], at)
+        for rule in arguments[1:]:
+            _check_rule(made, rule, at)
+        return made
     if origin is typing.Literal:
         return _expect(value in arguments, value, "one of " + ", ".join(map(repr, arguments)), at)
     if origin in (typing.Union, types.UnionType):
@@ -47,8 +59,14 @@ def cast(value: Any, hint: Any, at: str) -> Any:
     return _cast_container(value, origin or hint, arguments, at)
 
 
+def bare(hint: Any) -> Any:
+    """The hint without what Annotated adds to it."""
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
+
+
 def takes_mapping(hint: Any) -> bool:
     """True for hints that want a whole JSON object: dict, Mapping, TypedDict, a dataclass, a pydantic model."""
+    hint = bare(hint)
     plain_hint = typing.get_origin(hint) or hint
     if not isinstance(plain_hint, type):
         return False
@@ -64,6 +82,29 @@ def _expect(fits: bool, value: Any, words: str, at: str) -> Any:
     if not fits:
         raise Unfit(Flaw(path=at, message=f"expected {words}, got {name_of(value)}"))
     return value
+
+
+def _check_rule(value: Any, rule: Any, at: str) -> None:
+    """Bounds in Annotated: cog's Input, pydantic's Field, annotated_types; known by attribute, so none is imported."""
+    if value is None:
+        return
+    for part in getattr(rule, "metadata", None) or ():  # pydantic keeps its bounds one by one in there
+        _check_rule(value, part, at)
+    is_number = isinstance(value, (int, float))
+    for name, holds, words in _BOUNDS:
+        bound = getattr(rule, name, None)
+        if is_number and isinstance(bound, (int, float)) and not holds(value, bound):
+            raise Unfit(Flaw(path=at, message=f"expected {words} {bound}, got {value}"))
+    for name, holds, words in _LENGTHS:
+        bound = getattr(rule, name, None)
+        if isinstance(bound, int) and isinstance(value, (str, list, bytes)) and not holds(len(value), bound):
+            raise Unfit(Flaw(path=at, message=f"expected {words} {bound} characters or items, got {len(value)}"))
+    pattern = getattr(rule, "regex", None) or getattr(rule, "pattern", None)
+    if isinstance(pattern, str) and isinstance(value, str) and not re.match(pattern, value):
+        raise Unfit(Flaw(path=at, message=f"expected text that matches {pattern}"))
+    choices = getattr(rule, "choices", None)
+    if isinstance(choices, (list, tuple)) and value not in choices:
+        raise Unfit(Flaw(path=at, message="expected one of " + ", ".join(map(repr, choices))))
 
 
 def _cast_scalar(value: Any, hint: type, at: str) -> Any:

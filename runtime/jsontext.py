@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from .floats import shortest_doubles
 from .refusal import Refused
 
 try:
@@ -174,9 +175,10 @@ def _plain_of_numpy(value: Any, bytes_as: Callable[[bytes], Any], depth: int) ->
     if kind == "f":
         import numpy as np
 
-        if bool(np.isfinite(value).all()):
-            return value.tolist()
-        return plain(value.tolist(), bytes_as, depth + 1)
+        exact = value if value.dtype.itemsize >= np.dtype("f8").itemsize else shortest_doubles(value)
+        if bool(np.isfinite(exact).all()):
+            return exact.tolist()
+        return plain(exact.tolist(), bytes_as, depth + 1)
     if kind in "mM":
         return value.astype("U").tolist()
     return plain(value.tolist(), bytes_as, depth + 1)

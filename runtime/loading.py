@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import sys
 import time
 import warnings
@@ -12,17 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import adk
 from .failure import BootFailed, describe, render_trace
 from .jsontext import parse_json, plain
 from .model import Model
 from .refusal import Refused
 from .settings import Kind, RunSettings, ServeDoc
-from .sklearn_model import SklearnModel, make_sklearn_model, read_estimator
-from .user_model import UserModel, close_loop, make_signature, run_coroutine
-from .usercode import find_entry, import_file, prepare_path
-
-LOADERS = ("load", "setup")
+from .user_model import close_loop, run_coroutine
+from .usercode import import_file, prepare_path
+from .usercontracts.opening import find_user_entry, open_user_model, prepare_import
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +27,7 @@ class Loaded:
 
     sample      what the first prediction was made of: the example's path, 'zeros', or None (nothing was known)
     predict_ms  the second prediction with the sample: the first one pays for lazy imports
+    cases       `3 cases of TEST_CASES.json`: what was answered as expected, or None
     warning     one sentence for the log of the push, or None
     """
 
@@ -39,38 +36,30 @@ class Loaded:
     load_s: float
     predict_ms: float | None
     sample: str | None
+    cases: str | None
     warning: str | None
 
 
-# scikit-learn 1.4.2 release notes: "This release only includes support for numpy 2." Its metadata allows 2 before that.
-FIRST_WITH_NUMPY_2 = (1, 4, 2)
-
-
 def load_model(settings: RunSettings) -> Loaded:
-    """Import, load and warm up.
+    """Import, load, warm up, and ask what has a known answer.
 
-    Raises  BootFailed: syntax-error, import-failed, entry-missing, load-failed, sklearn-skew, example-failed
+    Raises  BootFailed: syntax-error, import-failed, entry-missing, contract-mixed, manifest-..., load-failed,
+            example-failed, test-cases-bad, test-case-failed, and those of frameworks.load_model_file
     """
     serve, app_dir = settings.serve, settings.app_dir
     prepare_path(app_dir, serve.file)
+    loaded = _load_file(serve, app_dir) if serve.kind is Kind.MODEL_FILE else _load_code(serve, app_dir)
+    close_loop()  # its thread would not survive the fork
+    return loaded
+
+
+def _load_code(serve: ServeDoc, app_dir: Path) -> Loaded:
     started = time.perf_counter()
-    if serve.kind is Kind.SKLEARN_FILE:
-        return _load_sklearn(serve, app_dir, started)
-    file, name = serve.file or "", serve.name or ""
-    if serve.kind is Kind.ALGORITHMIA:
-        adk.install()
-    module = import_file(app_dir, file)
+    prepare_import(serve, app_dir)
+    module = import_file(app_dir, serve.file or "")
     imported = time.perf_counter()
-    entry: Any = None
-    if serve.kind is not Kind.ALGORITHMIA or adk.ADK.latest is None:
-        entry = find_entry(module, file, name)
-    function = _guarded(serve, app_dir, lambda: _user_function(serve.kind, module, entry, app_dir))
-    model = UserModel(
-        function=function,
-        signature=make_signature(function, name),
-        title=f"{name} of {file}",
-        whole=serve.kind is Kind.ALGORITHMIA,
-    )
+    entry = find_user_entry(serve, module)
+    model = _guarded(serve, app_dir, lambda: open_user_model(serve, module, entry, app_dir))
     loaded = time.perf_counter()
     sample, predict_ms = _warm_up_with_example(model, serve, app_dir)
     return Loaded(
@@ -79,125 +68,63 @@ def load_model(settings: RunSettings) -> Loaded:
         load_s=loaded - imported,
         predict_ms=predict_ms,
         sample=sample,
+        cases=_ask_cases(model, serve, app_dir),
         warning=None,
     )
-
-
-def _user_function(kind: Kind, module: Any, entry: Any, app_dir: Path) -> Callable[..., Any]:
-    if kind is Kind.FUNCTION:
-        return entry  # type: ignore[no-any-return]  # find_entry has seen that it can be called
-    if kind is Kind.ALGORITHMIA:
-        registered = adk.ADK.latest
-        if registered is not None:
-            return adk.bind_apply(registered.apply_func, registered.load_func, app_dir)
-        return adk.bind_apply(entry, getattr(module, "load", None), app_dir)
-    instance = entry()
-    loader = next((getattr(instance, name) for name in LOADERS if callable(getattr(instance, name, None))), None)
-    if loader is not None:
-        outcome = loader()
-        if inspect.isawaitable(outcome):
-            import asyncio
-
-            asyncio.run(_awaited(outcome))
-    return instance.predict  # type: ignore[no-any-return]  # the build has seen the method
-
-
-async def _awaited(outcome: Any) -> Any:
-    return await outcome
 
 
 def _guarded(serve: ServeDoc, app_dir: Path, load: Callable[[], Any]) -> Any:
     """load(), with everything that it raises told as load-failed; sys.exit() counts too."""
     try:
         return load()
+    except BootFailed:
+        raise
     except (Exception, SystemExit) as exc:
         facts = describe(exc, app_dir)
         fields = {**facts, "model_file": serve.model_file, "written_by": serve.written_by}
         raise BootFailed("load-failed", log=render_trace(exc, app_dir), **fields) from exc
 
 
-def _load_sklearn(serve: ServeDoc, app_dir: Path, started: float) -> Loaded:
-    path = app_dir / (serve.model_file or "")
-    try:
-        import sklearn
-    except Exception as exc:
-        facts = describe(exc, app_dir)
-        raise BootFailed("import-failed", log=render_trace(exc, app_dir), module="sklearn", **facts) from exc
-    imported = time.perf_counter()
-    loaded_with = f"scikit-learn {sklearn.__version__}"
-    differs = serve.written_by is not None and serve.written_by != loaded_with
-    try:
-        estimator, warned = read_estimator(path)
-        model = make_sklearn_model(estimator)
-    except (Exception, SystemExit) as exc:
-        raise _sklearn_failure("load-failed", exc, serve, app_dir, loaded_with) from exc
-    loaded = time.perf_counter()
+def _load_file(serve: ServeDoc, app_dir: Path) -> Loaded:
+    from .frameworks import load_model_file  # user code never needs it
+
+    found = load_model_file(serve, app_dir)
+    sample: str | None = None
+    predict_ms: float | None = None
+    trouble: str | None = None
     if serve.example is not None:
         try:
-            sample, predict_ms = _warm_up_with_example(model, serve, app_dir)
+            sample, predict_ms = _warm_up_with_example(found.model, serve, app_dir)
         except BootFailed as exc:
-            if differs and exc.__cause__ is not None and not isinstance(exc.__cause__, Refused):
-                raise _sklearn_failure("example-failed", exc.__cause__, serve, app_dir, loaded_with) from exc.__cause__
-            raise
-        trouble = None
-    else:
-        sample, predict_ms, trouble = _warm_up_with_zeros(model, serve, app_dir, differs, loaded_with)
-    warning = trouble or (
-        f"{serve.model_file} was written by {serve.written_by or 'another scikit-learn'} and is loaded by {loaded_with}"
-        if warned
-        else None
-    )
+            cause = exc.__cause__
+            if cause is None or isinstance(cause, Refused):
+                raise
+            raise found.example_failed(cause) from cause
+    elif found.zeros is not None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                sample, predict_ms = "zeros", _timed(found.model, found.zeros)
+        except Exception as exc:  # noqa: BLE001 -- a row that nobody vouches for: found knows what its failure proves
+            sample, trouble = None, found.zeros_failed(exc)
     return Loaded(
-        model=model,
-        import_s=imported - started,
-        load_s=loaded - imported,
+        model=found.model,
+        import_s=found.import_s,
+        load_s=found.load_s,
         predict_ms=predict_ms,
         sample=sample,
-        warning=warning,
+        cases=_ask_cases(found.model, serve, app_dir),
+        warning=trouble or found.warning,
     )
 
 
-def _sklearn_failure(code: str, exc: BaseException, serve: ServeDoc, app_dir: Path, loaded_with: str) -> BootFailed:
-    """A failure beside two different versions is told as the skew: that is what the owner can change."""
-    skewed = serve.written_by is not None and serve.written_by != loaded_with
-    facts = describe(exc, app_dir)
-    fields = {
-        **facts,
-        "model_file": serve.model_file,
-        "written_by": serve.written_by,
-        "loaded_with": loaded_with,
-        "requirement": _requirement(serve.written_by or ""),
-    }
-    return BootFailed("sklearn-skew" if skewed else code, log=render_trace(exc, app_dir), **fields)
+def _ask_cases(model: Model, serve: ServeDoc, app_dir: Path) -> str | None:
+    if serve.tests is None:
+        return None
+    from .smoketests import run_cases  # few repositories have such a file
 
-
-def _requirement(written_by: str) -> str:
-    """`scikit-learn 1.2.2` -> the line that installs what wrote the model, with the numpy that it was made for."""
-    numbers = tuple(int(part) for part in re.findall(r"\d+", written_by)[:3])
-    pin = written_by.replace(" ", "==")
-    return f"{pin} (and a second one: numpy<2)" if numbers < FIRST_WITH_NUMPY_2 else pin
-
-
-def _warm_up_with_zeros(
-    model: SklearnModel, serve: ServeDoc, app_dir: Path, differs: bool, loaded_with: str
-) -> tuple[str | None, float | None, str | None]:
-    """A row that nobody vouches for: its failure proves something only beside two different versions."""
-    if model.spec.as_frame:
-        return None, None, None  # columns may hold strings; zeros would say nothing
-    row: Any = "" if model.spec.feature_count is None else [0.0] * model.spec.feature_count
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return "zeros", _timed(model, [row]), None
-    except Exception as exc:
-        if differs:
-            raise _sklearn_failure("load-failed", exc, serve, app_dir, loaded_with) from exc
-        facts = describe(exc, app_dir)
-        return (
-            None,
-            None,
-            f"a prediction for zeros raised {facts['type']}: {facts['message']}; an example.json tells more",
-        )
+    count = run_cases(model, app_dir, serve.tests)
+    return f"{count} case{'s' if count != 1 else ''} of {serve.tests}"
 
 
 def _warm_up_with_example(model: Model, serve: ServeDoc, app_dir: Path) -> tuple[str | None, float | None]:
@@ -228,7 +155,6 @@ def _timed(model: Model, body: Any) -> float:
             run_coroutine(_collected(result))
         else:
             plain(result)
-    close_loop()  # its thread would not survive the fork
     return elapsed
 
 

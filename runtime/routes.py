@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from . import algorithmia, metrics, native, oip, pages, tfserving
 from .refusal import Refused
 from .service import Answer, Call, Service
+from .usercontracts.invocations import find_invoke, invocations, ping
 
 Handler = Callable[[Service, Call], Answer]
 
@@ -38,6 +39,10 @@ def make_table(service: Service) -> dict[str, dict[str, Route]]:
         add("GET", path, oip.ready, "health")
     add("GET", "/metrics", _metrics, "metrics")
     add("GET", "/", pages.index, "page")
+
+    if find_invoke(service) is not None:
+        add("GET", "/ping", ping, "health")
+        add("POST", "/invocations", invocations, "predict")
 
     add("GET", "/v1/models", tfserving.model_list, "v1")
     for base in (f"/v1/models/{name}", f"/v1/models/{name}/versions/{version}"):

@@ -16,6 +16,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from .board import Board, resident_bytes
+from .deadline import LoadDeadline
 from .failure import BootFailed, Json, write_json
 from .front import Front
 from .loading import Loaded, load_model, loaded_modules
@@ -75,13 +76,20 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load(self) -> Front:
         """Load the model once per process that loads; never returns without one."""
+        settings = self.settings
         try:
-            loaded = self._loaded()
+            with LoadDeadline(settings.load_deadline_s, settings.app_dir, self._end_late):
+                loaded = self._loaded()
         except BootFailed as exc:
             self._report(exc)
             sys.exit(LOAD_FAILED_STATUS)
         self.service = Service(self.settings, loaded, self.board)
         return Front(self.service)
+
+    def _end_late(self, exc: BootFailed) -> None:
+        """From the deadline's thread: what hangs cannot be asked to stop, so the process ends under it."""
+        self._report(exc)
+        os._exit(LOAD_FAILED_STATUS)
 
     def _loaded(self) -> Loaded:
         # The collector would touch, and so copy, every page that workers share; what a load makes is not garbage.
@@ -107,6 +115,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "memory_mib": round(resident_bytes(os.getpid()) / 2**20, 1),
             "model": loaded.model.title,
             "sample": loaded.sample,
+            "cases": loaded.cases,
             "warning": loaded.warning,
             "started_s": round(time.monotonic() - _process_started_at(), 3),
             "imports": list(loaded_modules()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 
@@ -19,12 +19,16 @@ TCP_DRAIN_DELAY_S = 5.0
 
 
 class Kind(StrEnum):
-    """How the model is written."""
+    """How the model is written: a bare file, or user code by one of the contracts."""
 
-    SKLEARN_FILE = "sklearn-file"
+    MODEL_FILE = "model-file"
     FUNCTION = "function"
     CLASS = "class"
     ALGORITHMIA = "algorithmia"
+    COG = "cog"
+    SAGEMAKER = "sagemaker"
+    HUGGINGFACE = "huggingface"
+    AZURE = "azure"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,16 +36,23 @@ class ServeDoc:
     """ALGO_SERVE: what the build found. Paths are relative to the app's folder.
 
     file, name  the user's source file and the function or class in it; None for a bare model file
+    model_file  a model file or a model's folder, which user code may open by itself
+    framework   of model_file, as the build found it by its bytes: `sklearn`, `xgboost`, `torch`
+    format      of model_file: `pickle`, `json`, `torchscript`
     written_by  `scikit-learn 1.5.2`: what wrote model_file, when the build could read it
     example     a known request body, or None
+    tests       request bodies with the answers that are expected, or None
     """
 
     kind: Kind
-    file: str | None
-    name: str | None
-    model_file: str | None
-    written_by: str | None
-    example: str | None
+    file: str | None = None
+    name: str | None = None
+    model_file: str | None = None
+    framework: str | None = None
+    format: str | None = None
+    written_by: str | None = None
+    example: str | None = None
+    tests: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +63,7 @@ class RunSettings:
     threads          calls that run at once in one worker
     queue            calls of one worker that may wait for a thread; the next one is told 503
     drain_delay_s    after SIGTERM: seconds in which new connections are still answered
+    load_deadline_s  how long after its start the process must be ready; 0: nobody said
     """
 
     serve: ServeDoc
@@ -66,6 +78,7 @@ class RunSettings:
     max_body_bytes: int
     deadline_s: float
     drain_delay_s: float
+    load_deadline_s: float
     termination_path: Path | None
     ready_path: Path | None
     debug: bool
@@ -93,6 +106,7 @@ def parse_settings(environ: Mapping[str, str], app_dir: Path) -> RunSettings:
         max_body_bytes=_whole(environ, "ALGO_MAX_BODY_BYTES", DEFAULT_MAX_BODY_BYTES, least=1),
         deadline_s=_seconds(environ, "ALGO_DEADLINE_S", DEFAULT_DEADLINE_S),
         drain_delay_s=_seconds(environ, "ALGO_DRAIN_DELAY_S", 0.0 if bind.startswith("unix:") else TCP_DRAIN_DELAY_S),
+        load_deadline_s=_seconds(environ, "ALGO_READY_TIMEOUT", 0.0),
         termination_path=Path(termination) if termination else None,
         ready_path=Path(ready) if ready else None,
         debug=environ.get("ALGO_DEBUG", "") not in ("", "0", "false"),
@@ -107,23 +121,15 @@ def parse_serve(text: str) -> ServeDoc:
     except (ValueError, KeyError, TypeError) as exc:
         raise BootFailed("runtime-setting", name="ALGO_SERVE", found=text[:200]) from exc
     parts: dict[str, str | None] = {}
-    for key in ("file", "name", "model_file", "written_by", "example"):
+    for key in (field.name for field in fields(ServeDoc) if field.name != "kind"):
         part = value.get(key)
         if part is not None and not isinstance(part, str):
             raise BootFailed("runtime-setting", name=f"ALGO_SERVE.{key}", found=str(part)[:200])
         parts[key] = part or None
-    needed = ("model_file",) if kind is Kind.SKLEARN_FILE else ("file", "name")
-    for key in needed:
+    for key in ("model_file",) if kind is Kind.MODEL_FILE else ("file", "name"):
         if parts[key] is None:
             raise BootFailed("runtime-setting", name=f"ALGO_SERVE.{key}", found="nothing")
-    return ServeDoc(
-        kind=kind,
-        file=parts["file"],
-        name=parts["name"],
-        model_file=parts["model_file"],
-        written_by=parts["written_by"],
-        example=parts["example"],
-    )
+    return ServeDoc(kind=kind, **parts)
 
 
 def _whole(environ: Mapping[str, str], name: str, default: int, *, least: int) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .hints import SCALARS, Unfit, cast, takes_mapping
+from .hints import SCALARS, Unfit, bare, cast, takes_mapping
 from .model import Tensor, TensorSpec
 from .refusal import Flaw, pointer, unfit
 from .rows import name_of
@@ -42,7 +42,7 @@ class Signature:
     @property
     def is_scalar(self) -> bool:
         """True when every parameter's hint is a scalar: such a function wants one row at a time."""
-        return bool(self.names) and all(self.hints.get(name) in SCALARS for name in self.names)
+        return bool(self.names) and all(bare(self.hints.get(name)) in SCALARS for name in self.names)
 
 
 def make_signature(function: Callable[..., Any], name: str) -> Signature:
@@ -83,9 +83,9 @@ class UserModel:
         """One per parameter, with the datatype of its hint where it has one."""
         hints = self.signature.hints
         return tuple(
-            TensorSpec(name=name, datatype=_DATATYPES[hints[name]], shape=(-1,))
+            TensorSpec(name=name, datatype=_DATATYPES[bare(hints[name])], shape=(-1,))
             for name in self.signature.names
-            if hints.get(name) in SCALARS
+            if bare(hints.get(name)) in SCALARS
         )
 
     def native(self, value: Any) -> Any:
@@ -97,9 +97,9 @@ class UserModel:
     def rows(self, instances: Sequence[Any], signature: str) -> Any:  # noqa: ARG002 -- one function, one signature
         """All rows in one call, or one call per row for scalar hints and for objects that are keyword arguments."""
         if not self.whole and self._are_rows_of_arguments(instances):
-            return [self._call_named(row, f"/instances/{index}") for index, row in enumerate(instances)]
+            return [_settled(self._call_named(row, f"/instances/{index}")) for index, row in enumerate(instances)]
         if not self.whole and self.signature.is_scalar and self.signature.sole:
-            return [self._call_sole(row, f"/instances/{index}") for index, row in enumerate(instances)]
+            return [_settled(self._call_sole(row, f"/instances/{index}")) for index, row in enumerate(instances)]
         return self._call_sole(list(instances), "/instances")
 
     def columns(self, inputs: Any, signature: str) -> Any:  # noqa: ARG002 -- one function, one signature
@@ -115,10 +115,9 @@ class UserModel:
             result = self._ask_rowwise(named) if self.signature.is_scalar else self._plain_call(named)
         elif len(inputs) == 1 and self.signature.sole is not None:
             value = inputs[0].value
-            wants_list = typing.get_origin(self.signature.hints.get(self.signature.sole)) or self.signature.hints.get(
-                self.signature.sole
-            )
-            result = self._run(value.tolist() if wants_list is list and hasattr(value, "tolist") else value)
+            hint = bare(self.signature.hints.get(self.signature.sole))
+            wants_list = (typing.get_origin(hint) or hint) is list
+            result = self._run(value.tolist() if wants_list and hasattr(value, "tolist") else value)
         else:
             self._refuse_names(named, "/inputs")
             raise unfit(Flaw(path="/inputs", message=f"{self.signature.name} takes one argument, got {len(inputs)}"))
@@ -192,7 +191,7 @@ class UserModel:
         if len({len(column) for column in columns.values()}) != 1:
             raise unfit(Flaw(path="/inputs", message="expected tensors of one length"))
         return [
-            self._call_named(dict(zip(columns, row, strict=True)), "/inputs")
+            _settled(self._call_named(dict(zip(columns, row, strict=True)), "/inputs"))
             for row in zip(*columns.values(), strict=True)
         ]
 
@@ -204,6 +203,17 @@ class UserModel:
         if inspect.isawaitable(result):
             return run_coroutine(_await(result))
         return result
+
+
+def _settled(result: Any) -> Any:
+    """One row's result; a row that yields is a list of what it yields, for a list of rows cannot be streamed."""
+    if inspect.isasyncgen(result):
+        return run_coroutine(_gathered(result))
+    return list(result) if inspect.isgenerator(result) else result
+
+
+async def _gathered(stream: Any) -> list[Any]:
+    return [item async for item in stream]
 
 
 def _flat(value: Any) -> list[Any]:

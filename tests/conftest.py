@@ -107,7 +107,7 @@ def transport(request: pytest.FixtureRequest) -> str:
 def app_name(request: pytest.FixtureRequest) -> str:
     """A valid app name made of the test's own."""
     words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower().removeprefix("test_")).strip("-")
-    number = abs(hash(request.node.nodeid)) % 10_000
+    number = abs(hash(request.node.nodeid)) % 100_000_000
     return f"{words[:30].strip('-')}-{number}"
 
 

@@ -44,9 +44,10 @@ class DocLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """How the default process starts inside the image; no argv: it has none."""
+    """How the default process starts inside the image; no argv: it has none. args: what a user may replace."""
 
     argv: tuple[str, ...]
+    args: tuple[str, ...]
     env: Mapping[str, str]
     cwd: str
 
@@ -90,6 +91,7 @@ def parse_document(doc: Mapping[str, Json]) -> Document:
         layers=parse_layers(doc),
         launch=Launch(
             argv=tuple(_texts(launch.get("argv"))),
+            args=tuple(_texts(launch.get("args"))),
             env=_strings(launch.get("env")),
             cwd=str(launch.get("cwd", f"/{APP_PATH}")),
         ),

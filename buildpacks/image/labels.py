@@ -16,6 +16,8 @@ from collections.abc import Mapping
 
 from buildpacks.image.document import Document, table, table_list
 from buildpacks.image.store import launch_metadata
+from buildpacks.lifecycle.launch import LAUNCHER_LAYER
+from buildpacks.lifecycle.sbom import SBOM_LAYER
 from buildpacks.order import Json
 
 OURS = "algo.image"
@@ -70,14 +72,19 @@ def _lifecycle_metadata(doc: Mapping[str, Json], parts: Document, config_diff_id
         "app": app,
         "buildpacks": [_pack_metadata(pack) for pack in table_list(table(doc.get("lifecycle")).get("buildpacks"))],
         "config": {"sha": config_diff_id},
-        "launcher": {"sha": ""},
+        "launcher": {"sha": _sha_of(parts, LAUNCHER_LAYER)},
         "process-types": {"sha": ""},
+        **({"sbom": {"sha": sbom}} if (sbom := _sha_of(parts, SBOM_LAYER)) else {}),
         "runImage": {
             "image": parts.base.reference,
             "reference": pinned(parts.base.reference, parts.base.manifest_digest),
             "topLayer": parts.base.diff_ids[-1],
         },
     }
+
+
+def _sha_of(parts: Document, path: str) -> str:
+    return next((layer.diff_id for layer in parts.layers if layer.kind == "layer" and layer.path == path), "")
 
 
 def _pack_metadata(pack: Mapping[str, Json]) -> dict[str, Json]:
@@ -92,7 +99,7 @@ def _pack_metadata(pack: Mapping[str, Json]) -> dict[str, Json]:
         for name, layer in ((name, table(value)) for name, value in table(pack.get("layers")).items())
     }
     found: dict[str, Json] = {"key": pack.get("key", ""), "version": pack.get("version", ""), "layers": layers}
-    store = table(pack.get("store"))
+    store = table(table(pack.get("store")).get("metadata"))
     return {**found, "store": {"metadata": _short(store)}} if store else found
 
 

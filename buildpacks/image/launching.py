@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from buildpacks.image.store import APP_PATH, LAYERS_PATH, LayerStore
 from buildpacks.lifecycle.failure import LifecycleError
-from buildpacks.lifecycle.launch import env_of_layers, words_of
+from buildpacks.lifecycle.launch import Place, start_of
 from buildpacks.order import BuildFailed, Json
 
 IMAGE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -24,7 +24,12 @@ def launch_of(store: LayerStore, doc: Mapping[str, Json]) -> dict[str, Json] | N
     if process is None:
         return None
     argv, env = command_of(store, doc, process, {"PATH": IMAGE_PATH, **IMAGE_ENV})
-    return {"argv": [*argv], "env": {**env}, "cwd": folder_of(process)}
+    found: dict[str, Json] = {"argv": [*argv], "env": {**env}, "cwd": folder_of(process)}
+    args = process.get("args")
+    if isinstance(args, list) and args and process.get("direct", True):
+        # What a user adds to `docker run` takes the place of these, and of nothing else.
+        found |= {"argv": [*argv[: -len(args)]], "args": args}
+    return found
 
 
 def command_of(
@@ -38,17 +43,29 @@ def command_of(
     packs: dict[str, list[tuple[str, str]]] = {
         str(pack["id"]).replace("/", "_"): [] for pack in _list(doc, "buildpacks") if isinstance(pack, dict)
     }
-    moves = []
+    moves, has_profile = [], False
     for layer in _list(doc, "layers"):
-        if isinstance(layer, dict) and layer.get("kind") == "layer":
-            pack, _, name = str(layer["path"]).partition("/")
-            host_path = str(store.layer_path(str(layer["diff_id"])))
-            packs.setdefault(pack, []).append((name, host_path))
-            moves.append((host_path, f"/{LAYERS_PATH}/{layer['path']}"))
-    folders = [[host_path for _, host_path in sorted(layers)] for layers in packs.values()]
+        if not isinstance(layer, dict):
+            continue
+        host_path = store.layer_path(str(layer["diff_id"]))
+        if layer.get("kind") != "layer":
+            has_profile |= (host_path / ".profile").is_file()
+            continue
+        pack, _, name = str(layer["path"]).partition("/")
+        if pack in packs:  # and not the launcher's own layer, or the one of SBOMs
+            packs[pack].append((name, str(host_path)))
+            moves.append((str(host_path), f"/{LAYERS_PATH}/{layer['path']}"))
+    python = doc.get("python")
+    place = Place(
+        packs=[[host_path for _, host_path in sorted(layers)] for layers in packs.values()],
+        moves=moves,
+        app=f"/{APP_PATH}",
+        layers=f"/{LAYERS_PATH}",
+        has_profile=has_profile,
+        python=str(python["path"]) if isinstance(python, dict) else "python3",
+    )
     try:
-        argv = words_of(process)
-        return argv, env_of_layers(folders, str(process.get("type", "web")), env, moves)
+        return start_of(place, process, env)
     except LifecycleError as error:
         raise BuildFailed("launch-failed", detail=str(error)) from error
 

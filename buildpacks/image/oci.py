@@ -137,6 +137,7 @@ def _process_config(parts: Document, labels: Mapping[str, str]) -> dict[str, Jso
         "StopSignal": "SIGTERM",
         "User": USER,
         "WorkingDir": parts.launch.cwd,
+        **({"Cmd": list(parts.launch.args)} if parts.launch.args else {}),
     }
     if parts.python_path:  # without an interpreter there is nothing in the image that is sure to be able to ask
         found["Healthcheck"] = {

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from buildpacks.image.config import hex_of, render_config
 from buildpacks.image.lease import renew
-from buildpacks.image.tar import Digest, diff_id, refuse_special, walk
+from buildpacks.image.tar import Digest, diff_id, walk
 from buildpacks.lifecycle.toml_writer import render_toml
 from buildpacks.order import BigFile, Json
 
@@ -60,8 +60,9 @@ class LayerStore:
         image_path  where its contents lie in the image
         Raises      BuildFailed('layer-refused') for devices, pipes, sockets and setuid files
         """
-        _freeze(source)
-        digest = diff_id(source, image_path)
+        source.chmod(0o755)
+        os.chown(source, os.geteuid(), os.getegid())
+        digest = diff_id(source, image_path, _freeze)
         self._move_in(source, self.layer_path(digest.diff_id))
         return digest
 
@@ -190,25 +191,21 @@ class LayerStore:
         renew(self.root, final)  # what was there before may be as old as the collector likes them
 
 
-def _freeze(root: Path) -> None:
+def _freeze(path: bytes, status: os.stat_result) -> None:
     """Server's ownership, 0755 folders, 0444 or 0555 files."""
     uid, gid = os.geteuid(), os.getegid()
-    root.chmod(0o755)
-    os.chown(root, uid, gid)
-    for path, name, status in walk(os.fsencode(root)):
-        refuse_special(name, status.st_mode)
-        if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and status.st_uid != uid:
-            _break_link(path)
-        if (status.st_uid, status.st_gid) != (uid, gid):
-            os.chown(path, uid, gid, follow_symlinks=False)
-        if stat.S_ISREG(status.st_mode):
-            mode = 0o555 if status.st_mode & stat.S_IXUSR else 0o444
-        elif stat.S_ISDIR(status.st_mode):
-            mode = 0o755
-        else:
-            continue
-        if stat.S_IMODE(status.st_mode) != mode:
-            os.chmod(path, mode)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and status.st_uid != uid:
+        _break_link(path)
+    if (status.st_uid, status.st_gid) != (uid, gid):
+        os.chown(path, uid, gid, follow_symlinks=False)
+    if stat.S_ISREG(status.st_mode):
+        mode = 0o555 if status.st_mode & stat.S_IXUSR else 0o444
+    elif stat.S_ISDIR(status.st_mode):
+        mode = 0o755
+    else:
+        return
+    if stat.S_IMODE(status.st_mode) != mode:
+        os.chmod(path, mode)
 
 
 def _break_link(path: bytes) -> None:
@@ -254,6 +251,7 @@ def launch_metadata(config: Mapping[str, Json]) -> dict[str, object]:
         "buildpack-default-process-type": next((item["type"] for item in processes if item.get("default")), ""),
         "buildpacks": config["buildpacks"],
         "processes": [{key: value for key, value in item.items() if key != "default"} for item in processes],
+        **({"slices": [{"paths": paths} for paths in slices]} if (slices := _list(config, "slices")) else {}),
     }
 
 

@@ -27,9 +27,11 @@ MTIME_S = 315532801  # 1980-01-01T00:00:01Z, platform.md "Build Reproducibility"
 OWNER = 1000  # uid and gid of contents; folders above them belong to root
 BLOCK = 512
 RECORD = 20 * BLOCK
-_CHUNK = 1 << 20
+_CHUNK = 512 << 10  # read and hashed while it is in the processor's cache
 _SMALL = 128 << 10
 _MAX_USTAR_SIZE = 8 << 30
+
+Settle = Callable[[bytes, os.stat_result], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,15 +59,17 @@ class Entry(NamedTuple):
     link: bytes = b""
 
 
-def diff_id(root: Path, image_path: str) -> Digest:
+def diff_id(root: Path, image_path: str, settle: Settle | None = None) -> Digest:
     """The diff id of a folder as a layer, without writing the layer.
 
     image_path  where its contents lie in the image, without a slash at either end: `layers/algo_python/deps`
+    settle      called with path and lstat of everything below root, each before it is read or looked into; it may
+                change owners, modes (but not who may execute) and inodes, so that sealing walks once
     Raises      BuildFailed('layer-refused') for a file that no image may hold
     """
     digest = hashlib.sha256()
     size_bytes = tar_bytes = 0
-    for data, of_file in _stream(root, image_path):
+    for data, of_file in _stream(root, image_path, settle):
         digest.update(data)
         tar_bytes += len(data)
         size_bytes += of_file
@@ -82,7 +86,7 @@ def write_layer(root: Path, image_path: str, write: Callable[[bytes], object]) -
 
 
 def read_layer(root: Path, image_path: str) -> Iterator[bytes]:
-    """The same stream, pulled: chunks of at most 1 MiB, read from disk only when asked for.
+    """The same stream, pulled: chunks of at most 512 KiB, read from disk only when asked for.
 
     Raises  BuildFailed('layer-refused'), OSError when the folder changes underneath
     """
@@ -139,13 +143,15 @@ def ending(written: int) -> bytes:
     return bytes(2 * BLOCK + -(written + 2 * BLOCK) % RECORD)
 
 
-def _members(root: Path, image_path: str) -> Iterator[tuple[Entry, bytes]]:
+def _members(root: Path, image_path: str, settle: Settle | None = None) -> Iterator[tuple[Entry, bytes]]:
     """(entry, path of its file on this disk) of a layer in order."""
     parts = image_path.split("/")
     for depth in range(1, len(parts)):
         yield Entry(name="/".join(parts[:depth]).encode() + b"/", kind=b"5", mode=0o755, owner=0), b""
     yield Entry(name=image_path.encode() + b"/", kind=b"5", mode=0o755), b""
     for path, name, status in walk(os.fsencode(root)):
+        if settle is not None:
+            settle(path, status)
         full = image_path.encode() + b"/" + name
         if stat.S_ISDIR(status.st_mode):
             yield Entry(name=full + b"/", kind=b"5", mode=0o755), b""
@@ -155,29 +161,32 @@ def _members(root: Path, image_path: str) -> Iterator[tuple[Entry, bytes]]:
             yield Entry(name=full, mode=file_mode(status.st_mode), size=status.st_size), path
 
 
-def _stream(root: Path, image_path: str) -> Iterator[tuple[bytes, int]]:
+def _stream(root: Path, image_path: str, settle: Settle | None = None) -> Iterator[tuple[bytes, int]]:
     """(chunk, bytes of files that end in it). Small pieces are joined: a socket or a hash wants thousands, not 512."""
-    held, held_files, written = bytearray(), 0, 0
-    for entry, path in _members(root, image_path):
-        head = header(entry)
-        written += len(head) + entry.size + len(padding(entry.size))
-        held += head
+    held: list[bytes] = []
+    held_bytes = held_files = written = 0
+    for entry, path in _members(root, image_path, settle):
+        held.append(header(entry))
+        fill = padding(entry.size)
+        length = len(held[-1]) + entry.size + len(fill)
+        written += length
         if entry.size <= _SMALL:
-            held += b"".join(_contents(path, entry.size)) if entry.size else b""
+            held += _contents(path, entry.size)
             held_files += entry.size
+            held_bytes += length
         else:
-            yield bytes(held), held_files
+            yield b"".join(held), held_files
             held.clear()
             for data in _contents(path, entry.size):
                 yield data, 0
-            held_files = entry.size
-        held += padding(entry.size)
-        if len(held) > _CHUNK - 2 * _SMALL:
-            yield bytes(held), held_files
+            held_files, held_bytes = entry.size, len(fill)
+        held.append(fill)
+        if held_bytes > _CHUNK - 2 * _SMALL:
+            yield b"".join(held), held_files
             held.clear()
-            held_files = 0
-    held += ending(written)
-    yield bytes(held), held_files
+            held_bytes = held_files = 0
+    held.append(ending(written))
+    yield b"".join(held), held_files
 
 
 def file_mode(mode: int) -> int:
@@ -187,15 +196,24 @@ def file_mode(mode: int) -> int:
 
 def walk(root: bytes, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes, os.stat_result]]:
     """(host path, path below root, lstat) of everything below root, folders before their contents, sorted."""
-    with os.scandir(root) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
-        name = prefix + entry.name
-        status = entry.stat(follow_symlinks=False)
-        refuse_special(name, status.st_mode)
-        yield entry.path, name, status
-        if stat.S_ISDIR(status.st_mode):
-            yield from walk(entry.path, name + b"/")
+    open_folders = [(prefix, _sorted_entries(root))]  # not recursion: each file would pass through all its folders
+    while open_folders:
+        prefix, entries = open_folders[-1]
+        for entry in entries:
+            name = prefix + entry.name
+            status = entry.stat(follow_symlinks=False)
+            refuse_special(name, status.st_mode)
+            yield entry.path, name, status
+            if stat.S_ISDIR(status.st_mode):
+                open_folders.append((name + b"/", _sorted_entries(entry.path)))
+                break
+        else:
+            open_folders.pop()
+
+
+def _sorted_entries(folder: bytes) -> Iterator[os.DirEntry[bytes]]:
+    with os.scandir(folder) as entries:
+        return iter(sorted(entries, key=lambda entry: entry.name))
 
 
 def refuse_special(name: bytes, mode: int) -> None:
@@ -214,15 +232,19 @@ def refuse_special(name: bytes, mode: int) -> None:
 
 
 def _contents(path: bytes, size: int) -> Iterator[bytes]:
+    if not size:
+        return
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    try:
         left = size
         while left:
-            data = file.read(min(_CHUNK, left))
+            data = os.read(descriptor, min(_CHUNK, left))
             if not data:
                 raise BuildFailed("layer-refused", path=path.decode("utf-8", "replace"), kind="a file that shrinks")
             left -= len(data)
             yield data
+    finally:
+        os.close(descriptor)
 
 
 def _pax_records(entry: Entry) -> bytes:

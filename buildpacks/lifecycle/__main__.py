@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 
 if not __package__:
     # Started by path. The package is put in place by hand: in a sandbox the folder above it cannot be listed, and an
@@ -29,9 +30,11 @@ from buildpacks.lifecycle.restore import restore
 
 def create(job: Job) -> dict[str, object]:
     """All phases that happen beside the application's source, in order."""
+    # Ended here, a buildpack that hangs is named; ended by whoever started this process, nobody knows which it was.
+    deadline_at = time.monotonic() + job.timeout_s - min(5.0, job.timeout_s / 10) if job.timeout_s > 0 else None
     detected = detect(job)
     restore(job, detected.group)
-    built = build(job, detected)
+    built = build(job, detected, deadline_at)
     return make_result(job, built)
 
 

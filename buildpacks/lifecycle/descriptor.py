@@ -17,9 +17,13 @@ from typing import NamedTuple
 from buildpacks.lifecycle.failure import ExitCode, LifecycleError
 
 SUPPORTED_API = ((0, 7), (0, 12))
-_ID = re.compile(r"[A-Za-z0-9./-]+")
+# The specification's characters, and no part of an id may be empty or dots alone: an id becomes a folder's name.
+_ID = re.compile(r"[A-Za-z0-9-]+(?:[./-][A-Za-z0-9-]+)*")
+# X.Y.Z; published buildpacks also carry semver's suffixes.
+_VERSION = re.compile(r"\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?")
 _RESERVED = frozenset({"app", "config", "generated", "sbom"})
 _API = re.compile(r"(\d+)(?:\.(\d+))?")
+_BIONIC = "io.buildpacks.stacks.bionic"
 MAX_DESCRIPTOR_BYTES = 1 << 20
 
 
@@ -41,7 +45,10 @@ class Target(NamedTuple):
 
 
 class Buildpack(NamedTuple):
-    """One buildpack directory. order is empty unless it is a composite; exec_env empty means every one."""
+    """One buildpack directory. order is empty unless it is a composite; exec_env empty means every one.
+
+    sbom_formats  media types of the SBOM files that it may write
+    """
 
     id: str
     version: str
@@ -53,6 +60,7 @@ class Buildpack(NamedTuple):
     targets: tuple[Target, ...] = ()
     order: tuple[tuple[GroupEntry, ...], ...] = ()
     metadata: Mapping[str, object] = {}
+    sbom_formats: tuple[str, ...] = ()
 
     @property
     def escaped_id(self) -> str:
@@ -81,7 +89,7 @@ def read_buildpack(directory: str) -> Buildpack:
     api = _parse_api(document.get("api"), directory)
     head = _mapping(document.get("buildpack"), directory)
     pack_id, version = str(head.get("id", "")), str(head.get("version", ""))
-    if not _ID.fullmatch(pack_id) or pack_id in _RESERVED or not version:
+    if not _ID.fullmatch(pack_id) or pack_id.lower() in _RESERVED or not _VERSION.fullmatch(version):
         raise _bad(directory, f"id {pack_id!r} or version {version!r} is not allowed")
     order = tuple(parse_group(group, directory) for group in _tables(document.get("order"), directory))
     return Buildpack(
@@ -95,6 +103,7 @@ def read_buildpack(directory: str) -> Buildpack:
         targets=_targets(document, directory),
         order=order,
         metadata=_mapping(document.get("metadata", {}), directory),
+        sbom_formats=_texts(head.get("sbom-formats", []), directory),
     )
 
 
@@ -132,6 +141,12 @@ def _parse_api(value: object, where: str) -> tuple[int, int]:
     return api
 
 
+def _texts(value: object, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise _bad(where, "a list is expected")
+    return tuple(str(item) for item in value)
+
+
 def _exec_env(head: Mapping[str, object], where: str) -> tuple[str, ...]:
     # The text has [[buildpack.exec-env]] name, the reference lifecycle reads a list of strings: both are accepted.
     value = head.get("exec-env", [])
@@ -153,9 +168,21 @@ def _targets(document: Mapping[str, object], where: str) -> tuple[Target, ...]:
         )
         for item in _tables(document.get("targets"), where)
     ]
+    if not found:
+        found = _targets_of_stacks(document, where)
     if not found and os.path.exists(os.path.join(where, "bin", "build")):
         return (Target(os="linux"),)
     return tuple(found)
+
+
+def _targets_of_stacks(document: Mapping[str, object], where: str) -> list[Target]:
+    """What the deprecated `[[stacks]]` mean (Q): `*` is any platform, and the one stack that targets replaced."""
+    ids = [str(item.get("id", "")) for item in _tables(document.get("stacks"), where)]
+    found = [Target() for stack_id in ids if stack_id == "*"]
+    is_old = _parse_api(document.get("api"), where) < (0, 10)
+    if _BIONIC in ids and (not is_old or len(ids) == 1):
+        found.append(Target(os="linux", arch="amd64", distros=(("ubuntu", "18.04"),)))
+    return found
 
 
 def _mapping(value: object, where: str) -> Mapping[str, object]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -19,10 +20,15 @@ from buildpacks.lifecycle.failure import ExitCode, LifecycleError
 from buildpacks.lifecycle.job import Job
 from buildpacks.lifecycle.ordering import Candidate, expand_order, is_for_target
 from buildpacks.lifecycle.plan import Offer, Resolution, Section, parse_plan, resolve_plan
-from buildpacks.lifecycle.program import Program, start
+from buildpacks.lifecycle.program import Program, is_own, start
+
+TYPE_CHECKING = False  # imported late: with buildpacks of ours alone nobody is watched
+if TYPE_CHECKING:
+    from buildpacks.lifecycle.watch import Watched
 
 FAIL = 100
 MAX_OUTPUT_BYTES = 64 * 1024
+FLOOD_BYTES = 4 << 20
 
 
 class Verdict(NamedTuple):
@@ -42,7 +48,9 @@ class Detected(NamedTuple):
 
 
 class _Run(NamedTuple):
-    program: Program
+    """A started detection; program is Watched for a stranger's, whose output is then in no file."""
+
+    program: Program | Watched
     plan_path: str
     output_path: str
     failure_path: str
@@ -85,7 +93,10 @@ def _try_group(job: Job, group: Sequence[Candidate], verdicts: dict[str, Verdict
             offers.append(Offer(pack_id=candidate.buildpack.id, optional=candidate.optional, sections=verdict.sections))
         elif not candidate.optional:
             return None
-    return resolve_plan(offers)
+    resolution = resolve_plan(offers)
+    if resolution is not None:  # of a group that does not pass, the failure itself says more
+        _tell_of_dropped(group, verdicts)
+    return resolution
 
 
 def _run_missing(job: Job, group: Sequence[Candidate], verdicts: dict[str, Verdict]) -> None:
@@ -93,10 +104,42 @@ def _run_missing(job: Job, group: Sequence[Candidate], verdicts: dict[str, Verdi
     runs = {_key(c): _start(job, c.buildpack) for c in group if _key(c) not in verdicts}
     deadline_at = time.monotonic() + job.detect_timeout_s
     for key, run in runs.items():
-        status = run.program.wait(max(0.0, deadline_at - time.monotonic()))
-        if status is None:
-            status = run.program.kill()
-        verdicts[key] = _read_verdict(key, run, status)
+        if isinstance(run.program, Program):
+            status = run.program.wait(max(0.0, deadline_at - time.monotonic()))
+            if status is None:
+                status = run.program.kill()
+            verdicts[key] = _read_verdict(key, run, status)
+            continue
+        status = run.program.finish(deadline_at)
+        ended = _how_it_was_ended(key, run.program, job.detect_timeout_s)
+        verdicts[key] = ended or _read_verdict(key, run, status)
+
+
+def _how_it_was_ended(key: str, program: Watched, timeout_s: float) -> Verdict | None:
+    """The verdict on a detection that did not end by itself; None: it did."""
+    if not program.has_flooded and not program.is_overdue:
+        return None
+    fields: dict[str, object] = {"buildpack": key, "phase": "detect"}
+    if program.has_flooded:
+        from buildpacks.lifecycle.watch import MAX_LINES
+
+        limits = {"limit_mib": FLOOD_BYTES >> 20, "limit_lines": MAX_LINES}
+        failure: dict[str, object] = {"code": "buildpack-flooded", "fields": fields | limits}
+    else:
+        failure = {"code": "buildpack-hung", "fields": fields | {"seconds": timeout_s}}
+    return Verdict(status=1, sections=(), output=program.kept.decode("utf-8", "replace"), failure=failure)
+
+
+def _tell_of_dropped(group: Sequence[Candidate], verdicts: Mapping[str, Verdict]) -> None:
+    """An optional buildpack that errs is dropped; that it was meant to be there is said, with its last lines."""
+    for candidate in group:
+        key, verdict = _key(candidate), verdicts[_key(candidate)]
+        if verdict.status in {0, FAIL}:
+            continue
+        sys.stdout.write(f"       Warning: {key} is left out: its detection ended with status {verdict.status}\n")
+        for line in verdict.output.splitlines()[-10:]:
+            sys.stdout.write(f"       {line}\n")
+    sys.stdout.flush()
 
 
 def _start(job: Job, pack: Buildpack) -> _Run:
@@ -112,16 +155,20 @@ def _start(job: Job, pack: Buildpack) -> _Run:
         "ALGO_FAILURE_FILE": run_paths[2],
         **target_env(job.target),
     }
-    with open(run_paths[1], "wb") as output:
-        try:
-            program = start(
-                [os.path.join(pack.directory, "bin", "detect"), job.platform, run_paths[0]],
-                cwd=job.app, env=env, output=output.fileno(),
-            )  # fmt: skip
-        except OSError as error:
-            raise LifecycleError(
-                ExitCode.DETECT, "buildpack-bad", file=f"{pack.id}/bin/detect", message=str(error)
-            ) from error
+    argv = [os.path.join(pack.directory, "bin", "detect"), job.platform, run_paths[0]]
+    program: Program | Watched
+    try:
+        if is_own(argv[0]):
+            with open(run_paths[1], "wb") as output:
+                program = start(argv, cwd=job.app, env=env, output=output.fileno())
+        else:
+            from buildpacks.lifecycle.watch import Watched
+
+            program = Watched(argv, cwd=job.app, env=env, keep_bytes=MAX_OUTPUT_BYTES, limit_bytes=FLOOD_BYTES)
+    except OSError as error:
+        raise LifecycleError(
+            ExitCode.DETECT, "buildpack-bad", file=f"{pack.id}/bin/detect", message=str(error)
+        ) from error
     return _Run(program=program, plan_path=run_paths[0], output_path=run_paths[1], failure_path=run_paths[2])
 
 
@@ -138,8 +185,12 @@ def target_env(target: Mapping[str, str]) -> dict[str, str]:
 
 
 def _read_verdict(key: str, run: _Run, status: int) -> Verdict:
-    with open(run.output_path, "rb") as file:
-        output = file.read(MAX_OUTPUT_BYTES).decode("utf-8", "replace")
+    if isinstance(run.program, Program):
+        with open(run.output_path, "rb") as file:
+            data = file.read(MAX_OUTPUT_BYTES)
+    else:
+        data = run.program.kept
+    output = data.decode("utf-8", "replace")
     if status != 0:
         return Verdict(status=status, sections=(), output=output, failure=read_failure(run.failure_path))
     document = read_toml(run.plan_path, exit_code=ExitCode.DETECT)

@@ -23,6 +23,9 @@ class Job(NamedTuple):
     cache      restored cache=true layers: <cache>/metadata.json and <cache>/layers/<id>/<layer>; '' for none
     previous   `buildpacks` of the previous image's lifecycle metadata, as the result's
     env        base values for the allow-list
+    sboms      <folder>/<escaped id>/<layer>/sbom.<ext> of the previous image; '' for none
+    previous_exec_env  of the previous image: nothing is restored from another one
+    timeout_s  what the build has in all; a stranger's buildpack is ended, and named, shortly before; 0: no limit here
     inherits_proxies  whoever started this process decides the way out: its proxy variables count, not env's
     """
 
@@ -41,6 +44,9 @@ class Job(NamedTuple):
     exec_env: str = "production"
     inherits_proxies: bool = False
     detect_timeout_s: float = 60.0
+    timeout_s: float = 0.0
+    sboms: str = ""
+    previous_exec_env: str = "production"
 
 
 def read_job(path: str) -> Job:

@@ -4,7 +4,7 @@ Source  buildpacks/spec buildpack.md 0.12, "Data Format"; contracts 1.4
 """
 
 # os.path: importing pathlib would be a fifth of the life of such a short process.
-# ruff: noqa: PTH112
+# ruff: noqa: PTH112, PTH114
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from buildpacks.lifecycle.failure import ExitCode, LifecycleError
 
 _TYPE = re.compile(r"[A-Za-z0-9._-]+")
 _NOT_LAYERS = frozenset({"build", "launch", "store"})
+# What buildpacks/result.py believes too: a layer's name becomes a folder of the image.
+_LAYER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 
 class Process(NamedTuple):
@@ -29,6 +31,8 @@ class Process(NamedTuple):
     default: bool
     working_dir: str
     direct: bool
+    buildpack: str = ""
+    exec_env: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """The form of the image's config."""
@@ -39,11 +43,12 @@ class Process(NamedTuple):
             "default": self.default,
             "direct": self.direct,
             "working-dir": self.working_dir,
+            "buildpack-id": self.buildpack,
         }
 
 
 class Layer(NamedTuple):
-    """A layer that a buildpack declared. has_contents False: only the toml was written."""
+    """A layer that a buildpack declared. has_contents False: only the toml was written; sboms: endings, sorted."""
 
     name: str
     launch: bool
@@ -51,6 +56,7 @@ class Layer(NamedTuple):
     cache: bool
     metadata: Mapping[str, object]
     has_contents: bool
+    sboms: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """The form of `layers` in lifecycle metadata, without the digest, which is not known yet."""
@@ -60,6 +66,7 @@ class Layer(NamedTuple):
             "cache": self.cache,
             "data": json_value(self.metadata),
             "contents": self.has_contents,
+            "sboms": list(self.sboms),
         }
 
 
@@ -113,6 +120,10 @@ def read_layers(pack: Buildpack, folder: str) -> tuple[Layer, ...]:
         name = file_name.removesuffix(".toml")
         if name in _NOT_LAYERS:
             continue
+        if not _LAYER.fullmatch(name):
+            raise _bad(pack, file_name, "a layer's name has letters, digits, dots, dashes and underscores")
+        if os.path.islink(os.path.join(folder, name)):
+            raise _bad(pack, file_name, f"{name} is a link in place of a layer's folder")
         document = _read(folder, file_name)
         for key in ("launch", "build", "cache"):
             if key in document:
@@ -133,31 +144,29 @@ def read_layers(pack: Buildpack, folder: str) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def merge_processes(files: Sequence[LaunchFile]) -> tuple[Process, ...]:
+def merge_processes(files: Sequence[LaunchFile], exec_env: str = "production") -> tuple[Process, ...]:
     """All process types of an image: later buildpacks override, one default at most; sorted by type.
 
     Re-defining the default type without `default` clears it.
+
+    exec_env  a process that is made for others alone is left out
+    Raises    LifecycleError 82: launch-no-process when that leaves none
     """
+    declared = [process for file in files for process in file.processes]
+    eligible = [p for p in declared if not p.exec_env or "*" in p.exec_env or exec_env in p.exec_env]
+    if declared and not eligible:
+        raise LifecycleError(
+            ExitCode.LAUNCH, "launch-no-process", exec_env=exec_env, types=sorted({p.type for p in declared})
+        )
     merged: dict[str, Process] = {}
     default = ""
-    for file in files:
-        for process in file.processes:
-            if process.default:
-                default = process.type
-            elif process.type == default:
-                default = ""
-            merged[process.type] = process
-    return tuple(
-        Process(
-            type=process.type,
-            command=process.command,
-            args=process.args,
-            default=process.type == default,
-            working_dir=process.working_dir,
-            direct=process.direct,
-        )
-        for _, process in sorted(merged.items())
-    )
+    for process in eligible:
+        if process.default:
+            default = process.type
+        elif process.type == default:
+            default = ""
+        merged[process.type] = process
+    return tuple(process._replace(default=process.type == default) for _, process in sorted(merged.items()))
 
 
 def json_value(value: object) -> object:
@@ -180,14 +189,20 @@ def _process(pack: Buildpack, item: Mapping[str, object]) -> Process:
     old_style = pack.api < (0, 9)
     if not old_style and ("direct" in item or not isinstance(command, list)):
         raise _bad(pack, "launch.toml", "from API 0.9 a command is a list and there is no direct")
-    words = [command] if isinstance(command, str) else _list(pack, command)
+    words = [str(word) for word in ([command] if isinstance(command, str) else _list(pack, command))]
+    args = [str(word) for word in _list(pack, item.get("args", []))]
+    direct = item.get("direct") is True if old_style else True
+    if old_style and direct:
+        words, args = words + args, []  # a user's arguments follow such args; from API 0.9 they replace them
     return Process(
         type=kind,
-        command=tuple(str(word) for word in words),
-        args=tuple(str(word) for word in _list(pack, item.get("args", []))),
+        command=tuple(words),
+        args=tuple(args),
         default=item.get("default") is True,
         working_dir=str(item.get("working-dir", "")) if pack.api >= (0, 8) else "",
-        direct=item.get("direct") is True if old_style else True,
+        direct=direct,
+        buildpack=pack.id,
+        exec_env=tuple(str(word) for word in _list(pack, item.get("exec-env", []))),
     )
 
 

@@ -75,6 +75,8 @@ def _parse_section(table: object, pack_id: str) -> Section:
     for item in requires:
         if "version" in item:
             raise _bad(pack_id, "requires.version is gone: use requires.metadata.version")
+        if not isinstance(item.get("metadata", {}), Mapping):
+            raise _bad(pack_id, "metadata is a table")
         wants.append(Require(name=item["name"], metadata=item.get("metadata", {})))
     return Section(provides=tuple(str(item["name"]) for item in provides), requires=tuple(wants))
 

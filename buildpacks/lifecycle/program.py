@@ -25,10 +25,11 @@ _OWN_PACKS = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__fil
 _SHEBANG = b"#!/usr/bin/env -S python3 -IS\n"
 _CRASHED = 1
 _LOOK_S = 0.001
+_LOOKS = 200
 
 
 class Program:
-    """A started script: subprocess.Popen, or a fork of ours."""
+    """A started script: subprocess.Popen with a process group of its own, or a fork of ours."""
 
     def __init__(self, pid: int, process: subprocess.Popen[bytes] | None) -> None:
         self._pid, self._process, self._status = pid, process, None if process is None else process.returncode
@@ -52,28 +53,47 @@ class Program:
         return self._status
 
     def kill(self) -> int:
-        """End it now; its exit status."""
+        """End it now, with what it started; its exit status."""
         if self._process is not None:
-            self._process.kill()
+            self.end_group()
         elif self._status is None:
             os.kill(self._pid, signal.SIGKILL)
         status = self.wait(None)
         assert status is not None
         return status
 
+    def end_group(self) -> bool:
+        """End what a script that is none of ours left running in its process group; whether there was anything.
+
+        Several looks: a bomb forks while it is being killed.
+        """
+        if self._process is None:
+            return False
+        for look in range(_LOOKS):
+            try:
+                os.killpg(self._pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return look > 0
+            except PermissionError:  # only zombies are left, or what became another user's
+                return look > 0
+            if self._process.poll() is not None:
+                time.sleep(_LOOK_S)
+        return True
+
 
 def start(argv: Sequence[str], *, cwd: str, env: Mapping[str, str], output: int | None) -> Program:
     """Start a script. output: descriptor for what it writes; None: this process's own. Raises OSError."""
-    if _is_own(argv[0]):
+    if is_own(argv[0]):
         return Program(_fork(argv, cwd, env, output), None)
     process = subprocess.Popen(
         list(argv), cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output,
-        stderr=None if output is None else subprocess.STDOUT,
+        stderr=None if output is None else subprocess.STDOUT, process_group=0,
     )  # fmt: skip
     return Program(process.pid, process)
 
 
-def _is_own(script: str) -> bool:
+def is_own(script: str) -> bool:
+    """A script of the product's own, which is run as a fork: it is neither bounded nor timed here."""
     real = os.path.realpath(script)
     if not real.startswith(_OWN_PACKS) or not (sys.flags.isolated and sys.flags.no_site):
         return False

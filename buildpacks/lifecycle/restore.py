@@ -5,7 +5,8 @@
 | any   | yes   | any    | restored | restored |
 | yes   | no    | any    | no       | no       |
 | no    | no    | yes    | restored | no       |
-Toml and contents come both or not at all; a restored toml has no [types]: the buildpack opts in again.
+Toml and contents come both or not at all; a restored toml has no [types]: the buildpack opts in again. A layer's SBOM
+files come with its toml, those of a phase never.
 
 Source  buildpacks/spec buildpack.md 0.12, "Layer Types"; platform.md, "restorer"; contracts 1.6
 """
@@ -20,14 +21,26 @@ import os
 from collections.abc import Mapping, Sequence
 
 from buildpacks.lifecycle.descriptor import Buildpack
+from buildpacks.lifecycle.failure import ExitCode, LifecycleError
 from buildpacks.lifecycle.job import Job
 from buildpacks.lifecycle.toml_writer import render_toml
 
 
 def restore(job: Job, group: Sequence[Buildpack]) -> None:
-    """Write the layers folders of a group as their last build left them."""
+    """Write the layers folders of a group as their last build left them.
+
+    Nothing but the store comes back from a build for another execution environment.
+    Raises  LifecycleError 42 when the disk or the cache fails
+    """
+    try:
+        _restore(job, group)
+    except OSError as error:  # shutil's own is one
+        raise LifecycleError(ExitCode.RESTORE, "restore-failed", message=str(error)) from error
+
+
+def _restore(job: Job, group: Sequence[Buildpack]) -> None:
     previous = {str(item.get("key", "")): item for item in job.previous}
-    cached = {str(item.get("key", "")): item for item in _read_cache_metadata(job.cache)}
+    cached = {str(item.get("key", "")): item for item in _read_cache_metadata(job.cache, job.exec_env)}
     for pack in group:
         folder = os.path.join(job.layers, pack.escaped_id)
         os.makedirs(folder, exist_ok=True)
@@ -35,10 +48,13 @@ def restore(job: Job, group: Sequence[Buildpack]) -> None:
         store = _mapping(_mapping(old.get("store")).get("metadata"))
         if store:
             _write(os.path.join(folder, "store.toml"), {"metadata": store})
-        old_layers, kept_layers = _layers(old), _layers(kept)
+        old_layers = _layers(old) if job.previous_exec_env == job.exec_env else {}
+        kept_layers = _layers(kept)
         for name, layer in old_layers.items():
             if layer.get("launch") and not layer.get("build") and not layer.get("cache"):
                 _write(os.path.join(folder, f"{name}.toml"), {"metadata": _mapping(layer.get("data"))})
+                if job.sboms and layer.get("sboms"):
+                    _restore_sboms(os.path.join(job.sboms, pack.escaped_id, name), folder, name)
         for name, layer in kept_layers.items():
             # Q: contents of a launch layer come back only when they are those that the image has.
             if layer.get("launch") and layer.get("sha") != old_layers.get(name, {}).get("sha"):
@@ -49,9 +65,17 @@ def restore(job: Job, group: Sequence[Buildpack]) -> None:
 
                 shutil.copytree(source, os.path.join(folder, name), symlinks=True)
                 _write(os.path.join(folder, f"{name}.toml"), {"metadata": _mapping(layer.get("data"))})
+                if layer.get("sboms"):
+                    _restore_sboms(os.path.join(job.cache, "sbom", pack.escaped_id, name), folder, name)
 
 
-def _read_cache_metadata(cache: str) -> Sequence[Mapping[str, object]]:
+def _restore_sboms(source: str, folder: str, layer: str) -> None:
+    from buildpacks.lifecycle.sbom import restore_sboms  # late: few buildpacks write any
+
+    restore_sboms(source, folder, layer)
+
+
+def _read_cache_metadata(cache: str, exec_env: str) -> Sequence[Mapping[str, object]]:
     if not cache:
         return ()
     try:
@@ -61,7 +85,9 @@ def _read_cache_metadata(cache: str) -> Sequence[Mapping[str, object]]:
         return ()
     except ValueError:
         return ()  # a cache is allowed to be gone; the build makes everything again
-    found = document.get("buildpacks", []) if isinstance(document, dict) else []
+    if not isinstance(document, dict) or document.get("exec-env", exec_env) != exec_env:
+        return ()
+    found = document.get("buildpacks", [])
     return [item for item in found if isinstance(item, dict)]
 
 

@@ -12,12 +12,20 @@ from typing import NamedTuple
 class ModelFile(NamedTuple):
     """One file or folder that looks like a model.
 
-    path       in the repository, with `/`
-    framework  sklearn, skops is sklearn too, torch, keras, tensorflow, xgboost, lightgbm, onnx, catboost, mlflow,
-               transformers, safetensors, gguf, tflite, lfs, pickle (an object of no known framework), unknown
+    path       in the repository, with `/`; `.` for a repository that is a model folder itself
+    framework  sklearn (skops too), torch, keras, tensorflow, xgboost, lightgbm, catboost, onnx, mlflow, transformers;
+               safetensors, sentence-transformers, diffusers, peft, gguf, tflite, openvino, flax, orbax, tensorrt;
+               lfs, pickle (an object of no known framework), unknown
     kind       what of that framework: pickle, skops, torchscript, state_dict, savedmodel, pointer, ...
     version    of the framework that wrote it, '' when the file does not say
-    detail     further facts: {"class": "Pipeline", "features": 4, "size": 1234}
+    detail     further facts, each a text or a number:
+               size             bytes, of a folder all its files
+               evidence         which bytes decided, in a user's words
+               class, module    of the outermost object; steps of a pipeline; keys of a dictionary of objects
+               features, names  columns: their number, their names as a JSON list
+               inputs, outputs  tensors.render_tensors
+               outside, loud    pickles: names on no list of safety.py, as JSON lists; unread: why it was not read whole
+               and what a framework adds: objective, opset, task, flavors, loader, requirements, backend, ...
     """
 
     path: str
@@ -27,6 +35,8 @@ class ModelFile(NamedTuple):
     detail: Mapping[str, str | int] = {}
 
 
+# The facts that earlier builds noted are asked again when readers have learned something.
+READER_VERSION = 1
 # Readers look at so much and no more, whatever a file claims about itself.
 HEAD_BYTES = 4096
 MAX_SCAN_BYTES = 64 << 20

@@ -1,7 +1,7 @@
-"""Pickle streams read as bytes: which class they begin with, which scikit-learn wrote them. Never unpickled.
+"""Pickle and joblib files: what they hold, who wrote them, what they would call. Never unpickled.
 
-Why a search and not pickletools: joblib writes raw array bytes between opcodes, at which genops stops; and a model
-of a gigabyte must not be walked opcode by opcode.
+The stream is walked by its opcodes (opcodes.py). Where that walk ends early, because the file is cut off, huge or
+hostile, a search of its bytes still finds the first class and the version.
 
 Source  CPython Lib/pickletools.py (opcodes); joblib 1.x numpy_pickle.py; scikit-learn base.py `__getstate__`
 """
@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO, NamedTuple
 
 from buildpacks.model.file import MAX_SCAN_BYTES, TAIL_BYTES
+from buildpacks.model.objects import class_of, object_facts
+from buildpacks.model.opcodes import Global, Walk, walk_pickle
+from buildpacks.model.stream import Source, Stop
 
 _CHUNK = 1 << 18
 _MEMO = rb"(?:\x94|q[\s\S]|r[\s\S]{4}|p\d+\n)?"
@@ -39,11 +42,8 @@ class Pickle(NamedTuple):
     name: str
     sklearn_version: str
     features: int | None
-
-
-def looks_like_pickle(head: bytes) -> bool:
-    """Protocol 2 or newer, or a compressed stream that joblib writes."""
-    return (head[:1] == b"\x80" and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}) or find_codec(head) != ""
+    facts: Mapping[str, str | int]
+    walk: Walk
 
 
 def find_codec(head: bytes) -> str:
@@ -63,8 +63,37 @@ def find_codec(head: bytes) -> str:
 
 
 def read_pickle(file: BinaryIO, head: bytes) -> Pickle | None:
-    """The facts of a pickle or joblib file, from at most MAX_SCAN_BYTES of its content; None when it is neither."""
+    """The facts of a pickle or joblib file; None when it is neither. At most MAX_SCAN_BYTES are decompressed."""
     codec = find_codec(head)
+    if codec and next(_pieces(file, codec), b"")[:1] != b"\x80":
+        return None
+    file.seek(0)
+    walk = walk_pickle(_source(file, codec))
+    if walk.complete:
+        found = class_of(walk.root) or Global("", "")
+        facts = object_facts(walk.root)
+        version, features = str(facts.pop("version", "")), facts.pop("features", None)
+        return Pickle(
+            found.module, found.name, version if _VERSION_TEXT.fullmatch(version) else "",
+            features if isinstance(features, int) else None, facts, walk,
+        )  # fmt: skip
+    file.seek(0)
+    return _search(file, codec, walk)
+
+
+def _source(file: BinaryIO, codec: str) -> Source:
+    if codec:
+        return Source(_pieces(file, codec))
+    return Source(iter(lambda: file.read(_CHUNK), b""), lambda size: _forward(file, size))
+
+
+def _forward(file: BinaryIO, size: int) -> None:
+    if size >= 1 << 62:
+        raise Stop("a size that no file has")
+    file.seek(size, os.SEEK_CUR)
+
+
+def _search(file: BinaryIO, codec: str, walk: Walk) -> Pickle | None:
     first = b""
     module = name = version = ""
     features: int | None = None
@@ -72,8 +101,6 @@ def read_pickle(file: BinaryIO, head: bytes) -> Pickle | None:
     for piece in _pieces(file, codec):
         if not first:
             first = piece
-            if first[:1] != b"\x80":
-                return None
             module, name = _first_global(first)
         window = tail + piece
         version = version or _find_version(window)
@@ -83,7 +110,7 @@ def read_pickle(file: BinaryIO, head: bytes) -> Pickle | None:
             break
     if not first:
         return None
-    return Pickle(module=module, name=name, sklearn_version=version, features=features)
+    return Pickle(module, name, version, features, {}, walk)
 
 
 def _first_global(data: bytes) -> tuple[str, str]:

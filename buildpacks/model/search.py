@@ -1,50 +1,81 @@
 """The models of a repository: the usual places, looked through by content, folders that are one model included.
 
+Rules of this file
+1. Names decide what is opened, content decides what it is. One look at each folder (os.scandir), no file twice.
+2. Files are looked at through `look`, which may know a file already (notes.py) and leave it closed.
+
 Source  contracts 5.1, 5.2
 """
 
 # os.path: importing pathlib would be a fifth of the life of such a short process.
-# ruff: noqa: PTH113
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from buildpacks.model.file import ModelFile
+from buildpacks.model.folders import Look, inspect_folder, mark_of
 from buildpacks.model.signature import inspect_file
 
 PLACES = ("model", "models", "artifacts")
 MAX_FILES = 2000
 MAX_DEPTH = 4
-MAX_CONFIG_BYTES = 1 << 20
+MAX_TOP_FOLDERS = 200
 # Text and code never begin like a model; not opening them keeps a repository of many files quick.
 _NEVER = frozenset({
     ".py", ".md", ".rst", ".csv", ".tsv", ".toml", ".yaml", ".yml", ".cfg", ".ini", ".lock", ".ipynb", ".sh", ".html",
-    ".js", ".css", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".parquet", ".npy", ".npz", ".whl", ".tar",
+    ".js", ".css", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".parquet", ".npy", ".npz", ".whl", ".tar", ".c", ".h",
+    ".cpp", ".java", ".go", ".rs", ".ts", ".tsx", ".jsx", ".rb", ".r", ".R", ".pdf", ".mp4", ".wav", ".mp3", ".zip",
+    ".ttf", ".woff", ".woff2", ".ico", ".map", ".scss", ".sql", ".log", ".dvc", ".jar", ".so", ".pyc",
 })  # fmt: skip
 _MODEL_NAMES = frozenset({
     ".joblib", ".pkl", ".pickle", ".skops", ".pt", ".pth", ".ckpt", ".bin", ".onnx", ".h5", ".hdf5", ".keras",
-    ".safetensors", ".bst", ".ubj", ".cbm", ".gguf", ".tflite", ".model", ".pb", ".msgpack",
+    ".safetensors", ".bst", ".ubj", ".cbm", ".gguf", ".tflite", ".model", ".pb", ".msgpack", ".pt2", ".plan", ".engine",
 })  # fmt: skip
+_HIDDEN = frozenset({".git", ".dvc", ".ipynb_checkpoints", "__pycache__", "node_modules"})
 
 
-def find_models(root: str) -> list[ModelFile]:
-    """Every model in model/, models/, artifacts/ and at the top of a repository, sorted by path.
+class _Candidate(NamedTuple):
+    path: str
+    host_path: str
+    mark: str  # of a folder; '' for a file
 
+
+def find_models(root: str, look: Look = inspect_file) -> list[ModelFile]:
+    """Every model in model/, models/, artifacts/, at the top, and in top folders that are one model; sorted by path.
+
+    look  (host path, path in the repository) -> the model in a file
     A Git LFS pointer counts only where a model would: in those folders, or under a model's file name.
     """
     found = []
-    for path, is_dir in _candidates(root):
-        host_path = os.path.join(root, path)
-        model = _inspect_dir(host_path, path) if is_dir else inspect_file(host_path, path)
-        if model is None or (model.framework == "lfs" and "/" not in path and not has_model_name(path)):
-            continue
-        if model.framework == "unknown" and not has_model_name(path):
-            continue
-        found.append(model)
-    return sorted(found)
+    for candidate in _candidates(root):
+        model = _inspect(candidate, look)
+        if model is not None and (candidate.mark or _counts(model)):
+            found.append(model)
+    return sorted(_without_parts(found), key=lambda model: model.path)
+
+
+def find_named(root: str, path: str, look: Look = inspect_file) -> ModelFile | None:
+    """The model of that path, wherever it lies in the repository; None when there is none."""
+    parts = path.rstrip("/").split("/")
+    if not path or path.startswith("/") or ".." in parts:
+        return None
+    for number in range(1, len(parts)):
+        if os.path.islink(os.path.join(root, *parts[:number])):  # noqa: PTH114 -- see the top
+            return None
+    host_path = os.path.join(root, *parts)
+    if not os.path.isdir(host_path) or os.path.islink(host_path):  # noqa: PTH112, PTH114 -- see the top
+        return look(host_path, "/".join(parts))
+    mark = mark_of(frozenset(entry.name for entry in _entries(host_path)))
+    return inspect_folder(host_path, "/".join(parts), mark, look) if mark else None
+
+
+def _counts(model: ModelFile) -> bool:
+    if model.framework == "lfs":
+        return "/" in model.path or has_model_name(model.path)
+    return model.framework != "unknown" or has_model_name(model.path)
 
 
 def has_model_name(path: str) -> bool:
@@ -52,54 +83,72 @@ def has_model_name(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in _MODEL_NAMES  # noqa: PTH122 -- see the top of the file
 
 
-def _candidates(root: str) -> Iterator[tuple[str, bool]]:
+def _inspect(candidate: _Candidate, look: Look) -> ModelFile | None:
+    if candidate.mark:
+        return inspect_folder(candidate.host_path, candidate.path, candidate.mark, look)
+    return look(candidate.host_path, candidate.path)
+
+
+def _candidates(root: str) -> Iterator[_Candidate]:
+    """Folders that are one model, and files that may be one, below the places."""
     count = 0
-    queue = [("", 0)]
+    queue = [("", root, 0)]
     while queue:
-        folder, depth = queue.pop()
-        for entry in sorted(os.scandir(os.path.join(root, folder)), key=lambda entry: entry.name):
+        folder, host_path, depth = queue.pop()
+        entries = _entries(host_path)
+        mark = mark_of(frozenset(entry.name for entry in entries))
+        if mark:
+            yield _Candidate(folder or ".", host_path, mark)
+            if folder:
+                continue
+        for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             if entry.is_dir(follow_symlinks=False):
-                inside = depth > 0 or entry.name in PLACES
-                if not inside or depth >= MAX_DEPTH:
-                    continue
-                if _is_model_dir(entry.path):
-                    yield path, True
-                else:
-                    queue.append((path, depth + 1))
-            elif entry.is_file(follow_symlinks=False) and os.path.splitext(entry.name)[1].lower() not in _NEVER:  # noqa: PTH122 -- see the top
+                if _may_hold(entry.name, depth):
+                    queue.append((path, entry.path, depth + 1))
+            elif entry.is_file(follow_symlinks=False) and _may_be(entry.name) and not (mark and _is_part(entry.name)):
                 count += 1
                 if count > MAX_FILES:
                     return
-                yield path, False
+                yield _Candidate(path, entry.path, "")
+        if not folder:
+            yield from _top_folders(entries)
 
 
-def _is_model_dir(folder: str) -> bool:
-    def has(name: str) -> bool:
-        return os.path.exists(os.path.join(folder, name))
-
-    return has("saved_model.pb") or has("MLmodel") or (has("config.json") and _weights(folder) != "")
+def _may_hold(name: str, depth: int) -> bool:
+    return name not in _HIDDEN and not name.startswith(".") and (name in PLACES if depth == 0 else depth < MAX_DEPTH)
 
 
-def _weights(folder: str) -> str:
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.name.endswith((".safetensors", ".gguf")) or entry.name.startswith(
-            ("pytorch_model", "tf_model", "flax_model")
-        ):
-            return entry.name
-    return ""
+def _may_be(name: str) -> bool:
+    extension = os.path.splitext(name)[1].lower()  # noqa: PTH122 -- see the top
+    return extension not in _NEVER and not name.startswith(".")
 
 
-def _inspect_dir(folder: str, path: str) -> ModelFile | None:
-    if os.path.isfile(os.path.join(folder, "MLmodel")):
-        return ModelFile(path, "mlflow", "dir")
-    if os.path.isfile(os.path.join(folder, "saved_model.pb")):
-        return ModelFile(path, "tensorflow", "savedmodel")
-    try:
-        with open(os.path.join(folder, "config.json"), "rb") as file:
-            config = json.loads(file.read(MAX_CONFIG_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return None
-    if isinstance(config, dict) and ("architectures" in config or "model_type" in config):
-        return ModelFile(path, "transformers", "dir", str(config.get("transformers_version", ""))[:40])
-    return None
+def _top_folders(entries: list[os.DirEntry[str]]) -> Iterator[_Candidate]:
+    """Folders beside the places that are one model themselves, whatever they are called."""
+    folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")]
+    for entry in folders[:MAX_TOP_FOLDERS]:
+        if entry.name not in PLACES and entry.name not in _HIDDEN:
+            mark = mark_of(frozenset(item.name for item in _entries(entry.path)))
+            if mark:
+                yield _Candidate(entry.name, entry.path, mark)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _is_part(name: str) -> bool:
+    """At the top of a repository that is a model folder: everything with a model's name belongs to that model."""
+    return has_model_name(name) or name.endswith(".json")
+
+
+def _without_parts(models: list[ModelFile]) -> list[ModelFile]:
+    """Without files that are parts of another: OpenVINO's weights, the shards beside an index."""
+    stems = {os.path.splitext(model.path)[0] for model in models if model.framework == "openvino"}  # noqa: PTH122 -- see the top
+    return [
+        model
+        for model in models
+        if not (model.framework != "openvino" and os.path.splitext(model.path)[0] in stems)  # noqa: PTH122 -- see the top
+    ]

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from typing import BinaryIO
 
-from buildpacks.model.archives import read_archive
 from buildpacks.model.file import HEAD_BYTES, ModelFile
-from buildpacks.model.pickles import looks_like_pickle, read_pickle
+from buildpacks.model.reading import open_plain
 
-_LFS = b"version https://git-lfs.github.com/spec/v1"
+TYPE_CHECKING = False  # typing.TYPE_CHECKING without its import
+if TYPE_CHECKING:
+    from buildpacks.model.opcodes import Walk
+
+LFS = b"version https://git-lfs.github.com/spec/v1"
 _LFS_SIZE = re.compile(rb"^size (\d{1,15})$", re.MULTILINE)
-_XGB_VERSION = re.compile(rb'"version"\s*:\s*\[\s*(\d{1,4})\s*,\s*(\d{1,4})\s*,\s*(\d{1,4})')
-_ONNX_PRODUCER = re.compile(rb"\x12[\x00-\x40]([\w.-]{2,40})")
 _TORCH_LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _FAMILIES = {
     "sklearn": "sklearn",
@@ -27,7 +29,12 @@ _FAMILIES = {
     "lightgbm": "lightgbm",
     "catboost": "catboost",
 }
-MAX_TAIL_BYTES = 1 << 16
+_DATA = frozenset({"numpy", "pandas", "scipy", "datetime", "collections", "decimal", "builtins"})
+_STANDARD = frozenset({
+    "builtins", "__builtin__", "collections", "copyreg", "copy_reg", "_codecs", "datetime", "decimal", "fractions",
+    "functools", "operator", "uuid", "pathlib", "numpy", "joblib", "scipy", "__main__", "types",
+})  # fmt: skip
+_PICKLE_NAMES = (".pkl", ".pickle", ".joblib")
 
 
 def inspect_file(host_path: str, path: str) -> ModelFile | None:
@@ -36,12 +43,10 @@ def inspect_file(host_path: str, path: str) -> ModelFile | None:
     host_path  where it lies; path  its name in the repository
     returns    framework 'unknown' for a file that begins like a model and is damaged
     """
-    try:
-        # O_NOFOLLOW and O_NONBLOCK: a link leads elsewhere, a pipe would wait for ever.
-        descriptor = os.open(host_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+    file = open_plain(host_path)
+    if file is None:
         return None
-    with os.fdopen(descriptor, "rb") as file:
+    with file:
         try:
             found = read_model(file, path)
             size_bytes = os.fstat(file.fileno()).st_size
@@ -55,95 +60,134 @@ def inspect_file(host_path: str, path: str) -> ModelFile | None:
 def read_model(file: BinaryIO, path: str) -> ModelFile | None:
     """The model in an open file; raises whatever its parsers raise."""
     head = file.read(HEAD_BYTES)
-    if head.startswith(_LFS):
+    if head.startswith(LFS):
         size = _LFS_SIZE.search(head)
         return ModelFile(path, "lfs", "pointer", "", {"size": int(size[1]) if size else 0})
     file.seek(0)
     if head.startswith(b"PK\x03\x04"):
+        from buildpacks.model.archives import read_archive
+
         return read_archive(file, path)
     return _by_head(file, head, path)
 
 
 def _by_head(file: BinaryIO, head: bytes, path: str) -> ModelFile | None:
-    if looks_like_pickle(head):
+    # The readers are imported when their file is there: most repositories hold one model.
+    if _looks_like_pickle(head):
         return _pickle(file, head, path)
-    for read in (_safetensors, _hdf5, _xgboost, _lightgbm, _flat, _onnx):
-        found = read(file, head, path)
-        if found is not None:
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        from buildpacks.model.keras import from_hdf5
+
+        return from_hdf5(file, path)
+    if b"learner" in head[:300] or head.startswith((b"tree\n", b"tree\r", b"CBM1")):
+        from buildpacks.model.boosters import read_catboost, read_lightgbm, read_xgboost
+
+        for read in (read_xgboost, read_lightgbm, read_catboost):
+            found = read(file, head, path)
+            if found is not None:
+                return found
+    from buildpacks.model.plain import read_plain
+
+    flat = read_plain(file, head, path)
+    if flat is not None:
+        return flat
+    return _weak(file, head, path)
+
+
+def _weak(file: BinaryIO, head: bytes, path: str) -> ModelFile | None:
+    """Files whose first bytes are those of many others: the whole structure decides."""
+    if head[:1] == b"\x08" and len(head) > 1 and 1 <= head[1] <= 32:
+        from buildpacks.model.onnx import read_onnx
+
+        found = read_onnx(file, path)
+        if found is not None or not path.endswith(".onnx"):
             return found
+        return ModelFile(path, "unknown", "damaged", "", {"error": "no ONNX ModelProto"})
+    if path.endswith(_PICKLE_NAMES) and head:
+        return _old_pickle(file, path)
     return None
+
+
+def _looks_like_pickle(head: bytes) -> bool:
+    """Protocol 2 or newer, or the first bytes of a compression that joblib uses."""
+    return (head[:1] == b"\x80" and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}) or head[:1] in {
+        b"x", b"\x1f", b"B", b"\xfd", b"]",
+    }  # fmt: skip
 
 
 def _pickle(file: BinaryIO, head: bytes, path: str) -> ModelFile | None:
+    from buildpacks.model.pickles import find_codec, read_pickle
+    from buildpacks.model.safety import judge, safety_facts
+
     if _TORCH_LEGACY in head[:64]:
-        return ModelFile(path, "torch", "legacy")
+        return _torch_legacy(file, path)
+    if head[:1] != b"\x80" and not find_codec(head):
+        return _weak(file, head, path)
     found = read_pickle(file, head)
     if found is None:
         return None  # gzip and friends are not models by themselves
-    family = _FAMILIES.get(found.module.split(".")[0], "pickle")
-    detail: dict[str, str | int] = {"class": found.name[:80], "module": found.module[:120]}
+    family = _FAMILIES.get(found.module.split(".", maxsplit=1)[0], "pickle")
+    detail: dict[str, str | int] = {"class": found.name[:80], "module": found.module[:120], **found.facts}
     if found.features is not None:
         detail["features"] = found.features
-    kind = "pickle" if found.module else "container"
-    return ModelFile(path, family, kind, found.sklearn_version if family in {"sklearn", "pickle"} else "", detail)
-
-
-def _safetensors(file: BinaryIO, head: bytes, path: str) -> ModelFile | None:
-    if head[8:10] != b'{"':
-        return None
-    length = int.from_bytes(head[:8], "little")
-    if not 2 <= length <= 100_000_000 or length + 8 > file.seek(0, os.SEEK_END):
-        return None
-    return ModelFile(path, "safetensors", "weights")
-
-
-def _hdf5(file: BinaryIO, head: bytes, path: str) -> ModelFile | None:
-    if not head.startswith(b"\x89HDF\r\n\x1a\n"):
-        return None
-    file.seek(0)
-    data = file.read(MAX_TAIL_BYTES * 4)
-    version = re.search(rb"keras_version[\s\S]{0,200}?(\d+\.\d+\.\d+)", data)
-    kind = "h5" if b"model_config" in data else "h5-weights"
-    return ModelFile(path, "keras", kind, version[1].decode() if version else "")
-
-
-def _xgboost(file: BinaryIO, head: bytes, path: str) -> ModelFile | None:
-    compact = head[:200].replace(b" ", b"").replace(b"\n", b"")
-    if compact.startswith((b'{"learner"', b'{"version":[')) and (b"learner" in head):
-        kind = "json"
-    elif head[:1] == b"{" and b"learner" in head[:64] and head[1:2] in {b"L", b"i", b"l", b"I"}:
-        return ModelFile(path, "xgboost", "ubj")
-    else:
-        return None
-    file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_TAIL_BYTES))
-    match = _XGB_VERSION.search(head) or _XGB_VERSION.search(file.read(MAX_TAIL_BYTES))
-    return ModelFile(path, "xgboost", kind, b".".join(match.groups()).decode() if match else "")
-
-
-def _lightgbm(file: BinaryIO, head: bytes, path: str) -> ModelFile | None:
-    del file
-    if not head.startswith((b"tree\nversion=", b"tree\r\nversion=")):
-        return None
+    detail.update(_imports(found.walk, family))
+    detail["evidence"] = "pickle" if head[:1] == b"\x80" else f"pickle in {find_codec(head)}"
+    detail.update(safety_facts(judge(found.walk, family)))
     return ModelFile(
-        path, "lightgbm", "text", head.split(b"version=", 1)[1].split(b"\n", 1)[0].strip()[:20].decode("ascii")
+        path, family, _kind(found.module, found.facts), _written_by(file, family, found.sklearn_version), detail
     )
 
 
-def _flat(file: BinaryIO, head: bytes, path: str) -> ModelFile | None:
-    del file
-    if head.startswith(b"GGUF"):
-        return ModelFile(path, "gguf", "gguf", str(int.from_bytes(head[4:8], "little")))
-    if head[4:8] == b"TFL3":
-        return ModelFile(path, "tflite", "tflite")
-    if head.startswith(b"CBM1"):
-        return ModelFile(path, "catboost", "cbm")
-    return None
+def _imports(walk: Walk, family: str) -> dict[str, str | int]:
+    """Packages beside the family's own that unpickling imports: a pipeline may end in another library's model."""
+    tops = {found.module.split(".", maxsplit=1)[0] for found in walk.globals} - _STANDARD - {family}
+    return {"imports": ", ".join(sorted(tops))[:200]} if tops else {}
 
 
-def _onnx(file: BinaryIO, head: bytes, path: str) -> ModelFile | None:
-    # ModelProto: field 1 (ir_version) varint, then field 2 (producer_name) string. Too weak alone for any name.
-    del file
-    if head[:1] != b"\x08" or not 1 <= (head[1] if len(head) > 1 else 0) <= 32 or not path.endswith(".onnx"):
+def _kind(module: str, facts: Mapping[str, str | int]) -> str:
+    """pickle: an object; container: a collection with objects in it; data: numbers, texts, tables, no model at all."""
+    if module:
+        return "data" if module.split(".", maxsplit=1)[0] in _DATA else "pickle"
+    return "container" if facts.get("keys") or facts.get("version") else "data"
+
+
+def _written_by(file: BinaryIO, family: str, sklearn_version: str) -> str:
+    if family == "xgboost":
+        from buildpacks.model.boosters import pickled_version
+
+        return pickled_version(file)
+    return sklearn_version if family in {"sklearn", "pickle"} else ""
+
+
+def _torch_legacy(file: BinaryIO, path: str) -> ModelFile:
+    """torch.save before 1.6: magic number, protocol, machine, then the object, each a pickle of its own."""
+    from buildpacks.model.archives import torch_pickle
+    from buildpacks.model.opcodes import Walk, walk_pickle
+    from buildpacks.model.stream import Source
+
+    file.seek(0)
+    source = Source(iter(lambda: file.read(1 << 18), b""))
+    walks = [walk_pickle(source) for _ in range(4)]
+    last = walks[-1]
+    whole = Walk(frozenset().union(*(w.globals for w in walks)), last.root, all(w.complete for w in walks), last.why)
+    found = torch_pickle(whole, path, "legacy")
+    return found._replace(detail={**found.detail, "evidence": "torch's magic number"})
+
+
+def _old_pickle(file: BinaryIO, path: str) -> ModelFile | None:
+    """Protocol 0 is plain text: only a whole walk that names a class tells it from any other."""
+    from buildpacks.model.objects import class_of, object_facts
+    from buildpacks.model.opcodes import Global, walk_pickle
+    from buildpacks.model.safety import judge, safety_facts
+    from buildpacks.model.stream import Source
+
+    file.seek(0)
+    walk = walk_pickle(Source(iter(lambda: file.read(1 << 18), b"")))
+    if not walk.complete or not walk.globals:
         return None
-    match = _ONNX_PRODUCER.match(head, 2)
-    return ModelFile(path, "onnx", "onnx", "", {"producer": match[1].decode("ascii")} if match else {})
+    found = class_of(walk.root) or Global("", "")
+    facts = object_facts(walk.root)
+    version = str(facts.pop("version", ""))
+    family = _FAMILIES.get(found.module.split(".", maxsplit=1)[0], "pickle")
+    detail = {"class": found.name[:80], "module": found.module[:120], **facts, "evidence": "pickle of protocol 0"}
+    return ModelFile(path, family, _kind(found.module, facts), version, {**detail, **safety_facts(judge(walk, family))})

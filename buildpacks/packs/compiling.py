@@ -7,10 +7,11 @@ import subprocess
 from buildpacks.packs.cnb import PackFailed
 
 
-def compile_folder(compiler: str, folder: str, image_path: str) -> None:
+def compile_folder(compiler: str, folder: str, image_path: str, cache: str = "") -> None:
     """Byte-code beside every source below folder, with image_path in place of folder inside it.
 
     compiler  ALGO_COMPILER: {"argv": [...], "env": {...}} that run the image's interpreter
+    cache     ALGO_BYTECODE: a folder that keeps byte-code for later, written only by who may write it; '' for none
     Raises    PackFailed('python-broken') when the interpreter itself fails
     """
     import json
@@ -19,7 +20,7 @@ def compile_folder(compiler: str, folder: str, image_path: str) -> None:
 
     how = json.loads(compiler)
     status = subprocess.run(
-        [*how["argv"], "-s", "-S", bytecode.__file__, folder, image_path],
+        [*how["argv"], "-s", "-S", "-W", "ignore", bytecode.__file__, folder, image_path, cache],
         env={**how["env"], "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
         check=False,
     ).returncode  # under the build's own time limit

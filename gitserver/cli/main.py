@@ -38,6 +38,7 @@ COMMANDS: dict[str, Entry] = {
     "versions": Entry(module="releases", summary="List versions, newest first."),
     "image": Entry(module="images", summary="List, show, save and verify images."),
     "rollback": Entry(module="releases", summary="Put a version or an earlier release back."),
+    "redeploy": Entry(module="releases", summary="Build what serves once more."),
     "previews": Entry(module="previews", summary="List and remove previews."),
     "config": Entry(module="config", summary="Read and change environment variables."),
     "access": Entry(module="apps", summary="Say who may call an app."),

@@ -1,4 +1,4 @@
-"""`algo releases`, `versions`, `rollback`."""
+"""`algo releases`, `versions`, `rollback`, `redeploy`."""
 
 from __future__ import annotations
 
@@ -97,4 +97,28 @@ def rollback_command(target: str | None, app: str | None, as_json: bool, with_co
     if with_config:
         body["with_config"] = True
     build = server.send("POST", app_path(name, "rollback"), body)
+    return finish_build(server, build, as_json=as_json, detach=detach)
+
+
+@click.command("redeploy")
+@with_app
+@with_json
+@click.option(
+    "--upgrade", is_flag=True, help="Ask anew for what earlier builds locked: unpinned packages, buildpacks by branch."
+)
+@click.option("--detach", is_flag=True, help="Do not wait for the end.")
+def redeploy_command(app: str | None, as_json: bool, upgrade: bool, detach: bool) -> int:
+    """Build what serves once more.
+
+    The commit that production serves is built and released again. Packages without an exact version stay what they
+    were at the first build, unless --upgrade asks for the newest that fit.
+
+    \b
+    Examples:
+      algo redeploy
+      algo redeploy --upgrade
+    """
+    server, name = open_app(app)
+    body: dict[str, Json] = {"upgrade": True} if upgrade else {}
+    build = server.send("POST", app_path(name, "redeploy"), body)
     return finish_build(server, build, as_json=as_json, detach=detach)

@@ -31,6 +31,8 @@ _OPTIONS = (
     ("registry-plain-http", "on|off", "The registry speaks no HTTPS. Default: off."),
     ("docker-config", "DIR", "Where Docker keeps the registry's credentials. Default: DOCKER_CONFIG, or ~/.docker."),
     ("build-network", "POLICY", "What code of a repository reaches while it is built: indexes, none, open."),
+    ("buildpacks", "RULE", "Which buildpacks an app may choose: builtin, repository, any, URLs. Default: repository."),
+    ("torch-index", "URL|off", "Index of PyTorch builds for processors. Default: the one that uv knows."),
     ("allow-dockerfile", "on|off", "Let the engine build a repository's Dockerfile. Default: off."),
     ("keep-releases", "N", "Releases of an environment whose images stay. Default: 20."),
     ("keep-days", "N", "Releases younger than that keep their images too. Default: 30."),

@@ -18,7 +18,7 @@ MAX_COMMANDS = 1000
 MAX_OPTIONS = 20
 MAX_OPTION_BYTES = 1024
 MAX_SHALLOW = 10_000
-OPTIONS = ("with-config", "rollback", "detach")
+OPTIONS = ("with-config", "rollback", "detach", "upgrade")
 _COMMAND = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}) ([^\x00\n]+)\n?")
 _SHALLOW = re.compile(rb"shallow ([0-9a-f]{40})\n?")
 

@@ -133,8 +133,9 @@ class _Walk:
             if depth > self.limits.depth:
                 raise self._too_big("depth", self.limits.depth)
             level = self._descend(level)
-        check_links(self.links)
-        for path, target in self.links.items():
+        links = {path: target for path, target in self.links.items() if not _in_environment(self.root, path)}
+        check_links(links)
+        for path, target in links.items():
             try:
                 os.symlink(target, path, dir_fd=self.root_fd)
             except FileExistsError as error:
@@ -293,6 +294,21 @@ class _Walk:
 def _is_plain_file(entry: TreeEntry) -> bool:
     """Not executable: a hard link shares its mode, and the store's files have one for all."""
     return stat.S_ISREG(entry.mode) and not entry.mode & 0o100
+
+
+def _in_environment(root: Path, path: str) -> bool:
+    """Whether a link lies in a committed virtual environment, which no image gets: its links lead to /usr as a rule.
+
+    Of one at the top of the repository only its own folders count (buildpacks/pruning.py leaves out the same).
+    """
+    for folder in Path(path).parents:
+        here = root / folder
+        is_environment = (here / "pyvenv.cfg").is_file() or (
+            (here / "bin" / "activate").is_file() and any((here / "lib").glob("python*"))
+        )
+        if is_environment and (folder != Path() or Path(path).parts[0] in {"bin", "lib", "lib64"}):
+            return True
+    return False
 
 
 def _refuse_twins(path: str, folded: str, *, is_link: bool, seen: dict[str, bool]) -> None:

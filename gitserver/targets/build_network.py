@@ -23,6 +23,8 @@ PROXY_NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_pr
 _DIRECT_NAMES = ("NO_PROXY", "no_proxy")
 _DEFAULT_NAMES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 _MORE_NAMES = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_FIND_LINKS", "PIP_FIND_LINKS")
+# Registries of other languages, and Debian's packages; GOPROXY lists several, with commas or bars.
+_REGISTRY_NAMES = ("NPM_CONFIG_REGISTRY", "GOPROXY", "GOSUMDB", "MAVEN_MIRROR", "DEBIAN_MIRROR")
 _OFF_NAMES = ("UV_NO_INDEX", "PIP_NO_INDEX", "UV_OFFLINE")
 _USERINFO = re.compile(r"(https?://)[^/\s,@]*@")
 _PORTS = {"http": 80, "https": 443}
@@ -105,6 +107,14 @@ def index_urls(env: Mapping[str, str]) -> tuple[str, ...]:
     else:
         names = (*_DEFAULT_NAMES, *_MORE_NAMES)
     return tuple(dict.fromkeys(url for name in names for url in _urls(env.get(name, ""))))
+
+
+def registry_urls(env: Mapping[str, str]) -> tuple[str, ...]:
+    """The http and https URLs of the operator's settings for other languages and for Debian's packages.
+
+    Source  https://go.dev/ref/mod#environment-variables (GOPROXY: separated by commas or bars)
+    """
+    return tuple(url for name in _REGISTRY_NAMES for url in _urls(env.get(name, "").replace("|", ",")))
 
 
 def needs_default_index(env: Mapping[str, str]) -> bool:

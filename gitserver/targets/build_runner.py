@@ -79,7 +79,7 @@ class SandboxRunner:
         )
         return replace(
             plan, argv=child.argv, env={**child.env, MARK: self._lodging.mark(name)}, cwd=str(child.cwd),
-            parent=os.getpid(),
+            parent=os.getpid(), places=[(str(folder), path) for path, folder in child.places.items()],
         )  # fmt: skip
 
     def _follow(self, process: subprocess.Popen[bytes], watch: _Watch, log: Callable[[str], None]) -> int | None:
@@ -112,9 +112,13 @@ class _Watch:
 
 
 def hand_over(child: Child, uid: int, settings: Settings) -> None:
-    """Make a child's workspace its user's: its job, operator's settings included, is readable by nobody else."""
-    own = settings.state / "builds"
-    for path in (*(path for path in child.readable if path.is_relative_to(own)), *child.writable):
+    """Make a child's workspace its user's: its job, operator's settings included, is readable by nobody else.
+
+    The app's cached layers go along: the server wrote them, with modes that nobody else can read.
+    """
+    own = (settings.state / "builds", settings.state / "cache" / "apps")
+    readable = [path for path in child.readable if path.exists() and any(map(path.is_relative_to, own))]
+    for path in (*readable, *child.writable):
         give_away(path, uid)
 
 

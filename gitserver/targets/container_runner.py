@@ -134,11 +134,13 @@ class ContainerRunner:
         has_relay = bool(more)
         start = [self._site.python, "-I", "-S", str(_RELAY), f"{_WAY_OUT}/{SOCKET_NAME}" if has_relay else "-"]
         readable = [path for path in (*child.readable, _RELAY) if path.exists() and path not in _SYSTEM]
+        places = [Mount(host_path=folder, path=path, read_only=False) for path, folder in child.places.items()]
         return ContainerSpec(
             name=name, image=self._site.image, argv=[*start, str(RELAY_PORT), "--", *child.argv],
             env=inside_env(child.env, self._site.network, trusted=child.trusted), cwd=str(child.cwd), user=user,
             labels={LABEL: server_mark(self._settings.state)}, network=network, memory_mib=self._memory_mib,
-            processes=Limits().processes, mounts=[*_mounts(readable, child.writable), *more], tmpfs={"/tmp": _TMP},  # noqa: S108 -- the container's own
+            processes=Limits().processes, mounts=[*_mounts(readable, child.writable), *places, *more],
+            tmpfs={"/tmp": _TMP},  # noqa: S108 -- the container's own
         )  # fmt: skip
 
     @contextmanager

@@ -18,6 +18,7 @@ class Spec:
     label      how people see it in logs: `production r8`, `feature/x r2`, `v1`
     image      config document of buildpacks.order.BuiltImage
     env        the app's configuration; PORT and friends are the target's
+    process    type of the image's process that runs; '': the one that answers calls
     """
 
     instance: str
@@ -29,6 +30,7 @@ class Spec:
     env: Mapping[str, str]
     memory_mib: int
     ready_timeout_s: float
+    process: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,13 @@ class Target(Protocol):
 
         Raises  Problem with the cause (start-crashed, never-listened, wrong-port, load-failed, start-timeout,
                 out-of-memory, ...) and the last lines the process wrote; nothing of the attempt stays behind
+        """
+        ...
+
+    def run(self, spec: Spec, log: Callable[[str], None]) -> None:
+        """Run spec.process to its end, its lines passed to log; nothing of it stays. stop() of its name ends it.
+
+        Raises  Problem('release-failed' | 'release-timeout' | 'out-of-memory' | ...) with its last lines
         """
         ...
 

@@ -17,12 +17,13 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 
 from buildpacks.image.values import OutboundImage
 from buildpacks.order import BuildFailed
-from gitserver.errors import Problem
+from gitserver.errors import Json, Problem
 from gitserver.settings import Settings
 from gitserver.targets.applog import AppLog
 from gitserver.targets.containers import ContainerSpec, Engine, Sent
@@ -40,7 +41,8 @@ from gitserver.targets.docker_plan import (
     plan_container,
     user_of,
 )
-from gitserver.targets.environment import is_shim
+from gitserver.targets.ending import wait_ended
+from gitserver.targets.environment import runs_shim
 from gitserver.targets.family import Family
 from gitserver.targets.instance import (
     NO_LIFE,
@@ -101,6 +103,20 @@ class DockerTarget:
         with self._roster.gate(spec.instance):
             return self._roster.find(spec.instance) or self._start(spec, log)
 
+    def run(self, spec: Spec, log: Callable[[str], None]) -> None:
+        """Run spec.process to its end; nothing of it stays. Raises Problem."""
+        until = partial(wait_ended, timeout_s=spec.ready_timeout_s, log=log)
+        with self._roster.gate(spec.instance), self._roster.starting(spec.instance):
+            image = self._image(spec, log)
+            self._bury(spec.instance)
+            try:
+                self._networks.join(spec.app_id, spec.instance)
+                self._attempt(spec, image, until)
+            finally:
+                self._bury(spec.instance)
+                self._networks.leave(spec.instance)
+                self._roster.forget_port(spec.instance)
+
     def keep(self, spec: Spec) -> None:
         """From now on start it again when it ends."""
         self._keeper.keep(spec)
@@ -150,7 +166,7 @@ class DockerTarget:
             self._bury(spec.instance)
             try:
                 self._networks.join(spec.app_id, spec.instance)
-                return self._attempt(spec, image)
+                return self._attempt(spec, image, partial(wait_ready, timeout_s=spec.ready_timeout_s))
             except BaseException:
                 if not self._keeper.is_kept(spec.instance):
                     self._networks.leave(spec.instance)
@@ -173,12 +189,12 @@ class DockerTarget:
             log(_what_was_sent(sent))
         return sent.image
 
-    def _attempt(self, spec: Spec, image: str) -> Running:
-        """Ready, or nothing of the attempt stays. Raises Problem."""
+    def _attempt(self, spec: Spec, image: str, until: Callable[[Watched], Mapping[str, Json]]) -> Running:
+        """Ready (or what else `until` waits for), or nothing of the attempt stays. Raises Problem."""
         folder = Folder(path=self._root / spec.instance)
         user = user_of(spec.app_id, server_uid=os.geteuid(), server_gid=os.getegid())
         folder.make(user[0] if os.geteuid() == 0 else None)
-        has_socket = is_shim(spec.image) and folder.bind is not None
+        has_socket = runs_shim(spec) and folder.bind is not None
         try:
             container, port = self._birth(spec, image, folder, user, has_port=not has_socket)
         except BaseException:
@@ -196,7 +212,7 @@ class DockerTarget:
             facts=None,
         )  # fmt: skip
         watched = Watched(
-            folder=folder, address=address, port=None if is_shim(spec.image) else PORT, is_unix=has_socket,
+            folder=folder, address=address, port=None if runs_shim(spec) else PORT, is_unix=has_socket,
             memory_mib=spec.memory_mib, ended=lambda: live.status(self._engine), oom=live.was_oom,
             listeners=lambda: listeners_in(live.life.pid), is_inside=True,
         )  # fmt: skip
@@ -206,9 +222,10 @@ class DockerTarget:
             if self._roster.is_unwanted(spec.instance):
                 live.is_stopping = True
                 live.send(self._engine, signal.SIGKILL)
-            facts = wait_ready(watched, timeout_s=spec.ready_timeout_s)
-            note.with_facts(facts).write(folder)
-            write_endpoint(folder, address)
+            facts = until(watched)
+            if not spec.process:
+                note.with_facts(facts).write(folder)
+                write_endpoint(folder, address)
         except BaseException:
             self._roster.pop(spec.instance)
             self._end(live, grace_s=0)

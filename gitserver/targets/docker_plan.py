@@ -24,10 +24,10 @@ from gitserver.targets.environment import (
     GROUND,
     about,
     app_uid,
-    is_shim,
     make_environment,
+    process_of,
+    runs_shim,
     server_mark,
-    web_process,
 )
 from gitserver.targets.instance import MARK, Folder
 from gitserver.targets.sandbox import Limits
@@ -104,7 +104,7 @@ def plan_container(
     host_port  where PORT is published on 127.0.0.1 of this machine; None: it is called at the socket in its folder
     Raises     Problem('no-web-process' | 'launch-failed')
     """
-    naming, process = Naming.of(settings), web_process(spec.image)
+    naming, process = Naming.of(settings), process_of(spec)
     own = _own_environment(settings, spec, folder, has_port=host_port is not None)
     own[MARK] = f"{naming.mark}/{spec.instance}"
     try:
@@ -122,7 +122,7 @@ def plan_container(
         publish={} if host_port is None else {PORT: host_port},
         # exec: what a library compiles at run time, it loads from there.
         tmpfs={_TEMPORARY: f"size={spec.memory_mib}m,mode=1777,nosuid,nodev,exec"},
-        cpus=settings.cpus or None, init=not is_shim(spec.image),
+        cpus=settings.cpus or None, init=not runs_shim(spec),
     )  # fmt: skip
 
 

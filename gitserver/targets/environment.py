@@ -53,6 +53,7 @@ def about(settings: Settings, spec: Spec) -> dict[str, str]:
         "ALGO_OWNER": spec.app_name.owner,
         "ALGO_MODEL_VERSION": spec.label,
         "ALGO_MAX_BODY_BYTES": str(settings.max_body_bytes),
+        "ALGO_READY_TIMEOUT": str(spec.ready_timeout_s),
     }
 
 
@@ -79,6 +80,24 @@ def web_process(image: Mapping[str, Json]) -> Mapping[str, Json]:
         if process.get("default"):
             return process
     raise Problem("no-web-process", found=[str(process.get("type")) for process in processes])
+
+
+def find_process(image: Mapping[str, Json], kind: str) -> Mapping[str, Json] | None:
+    """The image's process of a type; None when it has none."""
+    listed = image.get("processes")
+    processes = [process for process in listed if isinstance(process, dict)] if isinstance(listed, list) else []
+    return next((process for process in processes if process.get("type") == kind), None)
+
+
+def process_of(spec: Spec) -> Mapping[str, Json]:
+    """What an instance runs. Raises Problem('no-web-process')."""
+    named = find_process(spec.image, spec.process) if spec.process else None
+    return named or web_process(spec.image)
+
+
+def runs_shim(spec: Spec) -> bool:
+    """Whether the instance is our runtime."""
+    return not spec.process and is_shim(spec.image)
 
 
 def is_shim(image: Mapping[str, Json]) -> bool:

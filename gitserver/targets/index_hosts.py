@@ -27,6 +27,7 @@ from gitserver.targets.build_network import (
     needs_default_index,
     place_of,
     places,
+    registry_urls,
     upstream_of,
 )
 
@@ -52,7 +53,7 @@ def find_gate(env: Mapping[str, str], uv: Path, extra: Iterable[str] = ()) -> Ga
     for url in asked:
         linked |= linked_places(url, env)
     more = places(entry if "://" in entry else f"https://{entry}" for entry in extra)
-    return Gate(named=places(named) | more, linked=linked, env=env)
+    return Gate(named=places((*named, *registry_urls(env))) | more, linked=linked, env=env)
 
 
 @functools.cache

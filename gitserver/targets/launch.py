@@ -10,7 +10,7 @@ Source  prctl(2), mount(2), unshare(2), capabilities(7), landlock(7)
 """
 
 # os.path and os.open: pathlib would cost a fifth of the start.
-# ruff: noqa: PTH103, PTH112, PTH113, PTH120
+# ruff: noqa: PTH102, PTH103, PTH112, PTH113, PTH114, PTH115, PTH120, PTH211
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CLONE_NEWNS, CLONE_NEWIPC = 0x00020000, 0x08000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
-MS_REC, MS_PRIVATE = 16384, 1 << 18
+MS_MOVE, MS_REC, MS_PRIVATE = 8192, 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 1, 24, 38, 47, 4
 CAPABILITY_VERSION_3 = 0x20080522
 SYS_LANDLOCK_CREATE_RULESET, SYS_LANDLOCK_ADD_RULE, SYS_LANDLOCK_RESTRICT_SELF = 444, 445, 446  # every architecture
@@ -35,6 +35,7 @@ LANDLOCK_READ = (1 << 0) | (1 << 2) | (1 << 3)  # execute, read files, read fold
 LANDLOCK_WRITE_FILE, LANDLOCK_TRUNCATE, LANDLOCK_IOCTL_DEV = 1 << 1, 1 << 14, 1 << 15
 LANDLOCK_SCOPED = 0b11  # no abstract sockets and no signals to anything that was not started from in here (ABI 6)
 LANDLOCK_OLDEST = 2  # version 1 forbids every rename from one folder to another, which builds need
+NEW_ROOT = "/tmp"  # noqa: S108 -- where the root is put together; it is mounted over, in a namespace of its own
 TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 -- covered, not used
 SYSTEM_DIRS = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/sys", "/nix", "/snap",
@@ -73,9 +74,13 @@ def hide_and_bind(plan: Any) -> None:
         return
     call("unshare", CLONE_NEWNS | CLONE_NEWIPC)
     mount("none", "/", None, MS_REC | MS_PRIVATE)
-    binds = [(path, True) for path in plan["readable"]] + [(path, False) for path in plan["writable"]]
+    binds = [(path, path, True) for path in plan["readable"]] + [(path, path, False) for path in plan["writable"]]
+    binds += [(path, target, False) for path, target in plan["places"]]
     # Opened before they are covered; bound again through their descriptors, at the same paths, outermost first.
-    opened = [(os.open(path, os.O_PATH | os.O_CLOEXEC), path, read_only) for path, read_only in binds]
+    opened = [(os.open(path, os.O_PATH | os.O_CLOEXEC), target, read_only) for path, target, read_only in binds]
+    missing = [target for _, target in plan["places"] if not os.path.isdir(target)]
+    if missing:
+        change_root(missing)
     opened.sort(key=lambda item: item[1].count("/"))
     mask = os.umask(0o066)  # folders made on the way can be passed and not listed
     for path in plan["hidden"]:
@@ -94,6 +99,31 @@ def hide_and_bind(plan: Any) -> None:
     if plan["private_proc"]:
         # Other users' processes, their command lines above all, are not there. Last: the binds went through /proc.
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2")
+
+
+def change_root(missing: list[str]) -> None:
+    """A root folder of our own: everything that the machine's has, and empty folders that it lacks to bind on.
+
+    Why  the machine's own root must not get a folder because of one build; for those without any such place the root
+         stays the machine's, which costs no mounts
+    """
+    names = sorted(os.listdir("/"))
+    links = {name: os.readlink(f"/{name}") for name in names if os.path.islink(f"/{name}")}
+    folders = [name for name in names if name not in links and os.path.isdir(f"/{name}")]
+    opened = {name: os.open(f"/{name}", os.O_PATH | os.O_CLOEXEC) for name in folders}
+    mount("tmpfs", NEW_ROOT, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m")
+    for name, target in links.items():
+        os.symlink(target, f"{NEW_ROOT}/{name}")
+    for name, descriptor in opened.items():
+        os.mkdir(f"{NEW_ROOT}/{name}")
+        mount(f"/proc/self/fd/{descriptor}", f"{NEW_ROOT}/{name}", None, MS_BIND | MS_REC)
+        os.close(descriptor)
+    for path in missing:
+        os.makedirs(NEW_ROOT + path)
+    os.chdir(NEW_ROOT)
+    mount(".", "/", None, MS_MOVE)
+    os.chroot(".")
+    os.chdir("/")
 
 
 def make_target(path: str, is_dir: bool) -> None:
@@ -167,6 +197,7 @@ def restrict_files(plan: Any) -> None:
     rules += [(path, every if is_writable else LANDLOCK_READ) for path, is_writable in plan["rooms"]]
     if plan["level"] == LEVEL_NAMESPACE:  # private and empty there; shared with everybody otherwise
         rules += [(path, every) for path in TEMPORARY]
+        rules += [(path, every) for _, path in plan["places"]]
     for path, allowed in rules:
         try:
             descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from buildpacks.image.store import LayerStore
+from buildpacks.lifecycle.environment import IMAGE_APP
 from buildpacks.lifecycle.failure import LifecycleError
-from buildpacks.lifecycle.launch import resolve
+from buildpacks.lifecycle.launch import LAUNCHER_LAYER, resolve
 from buildpacks.toolchain import find_toolchain, prefix_of, stand_in, version_of
 from gitserver.errors import Json, Problem
 from gitserver.settings import Settings
@@ -18,8 +19,8 @@ from gitserver.targets.environment import (
     about,
     app_uid,
     make_environment,
+    process_of,
     server_mark,
-    web_process,
 )
 from gitserver.targets.family import user_tasks
 from gitserver.targets.instance import MARK, Folder
@@ -92,6 +93,7 @@ class Lodging:
         layers = layer_paths(self.settings, spec.image)
         readable = [
             image_path(self.settings, spec.image_digest), *layers, *interpreters(layers, self._python_folders()),
+            *_launcher_python(spec.image),
         ]  # fmt: skip
         plan = self.enclose(
             spec.instance, self.uid(spec.app_id), readable, [folder.io], memory_mib=spec.memory_mib
@@ -115,14 +117,16 @@ class Lodging:
             raise Problem("layer-gone", digest=spec.image_digest, path=str(error.filename)) from error
 
     def _command(self, spec: Spec, folder: Folder, port: int | None) -> tuple[Path, list[str], dict[str, str]]:
-        """Working folder, arguments and environment of a spec's web process."""
+        """Working folder, arguments and environment of a spec's process."""
         image = image_path(self.settings, spec.image_digest)
-        process = web_process(spec.image)
+        process = process_of(spec)
         own = _own_environment(self.settings, spec, folder, port) | {MARK: self.mark(spec.instance)}
         try:
             argv, env = make_environment(
-                spec, lambda given: resolve(image / "layers", _buildpack_ids(spec.image), process, given), own
-            )
+                spec, lambda given: resolve(
+                    image / "layers", _buildpack_ids(spec.image), process, given, python=str(find_toolchain().python)
+                ), own,
+            )  # fmt: skip
         except LifecycleError as error:
             raise Problem("launch-failed", detail=str(error)) from error
         return image / "app" / _directory(process), argv, env
@@ -132,6 +136,12 @@ class Lodging:
         found = [prefix_of(path) for path in find_toolchain().pythons]
         managed = self.settings.build_env.get("UV_PYTHON_INSTALL_DIR")
         return [*found, Path(managed).resolve()] if managed else found
+
+
+def _launcher_python(image: Mapping[str, Json]) -> list[Path]:
+    """Where the interpreter of the image's launcher lies, for an image that has one."""
+    layers = [layer.get("path") for layer in _list(image, "layers") if isinstance(layer, dict)]
+    return [prefix_of(find_toolchain().python)] if LAUNCHER_LAYER in layers else []
 
 
 def _own_environment(settings: Settings, spec: Spec, folder: Folder, port: int | None) -> dict[str, str]:
@@ -176,8 +186,9 @@ def _buildpack_ids(image: Mapping[str, Json]) -> list[str]:
 
 
 def _directory(process: Mapping[str, Json]) -> str:
+    """A process's working folder below the application; those elsewhere in the image this machine has not got."""
     value = process.get("working-dir")
-    return value.lstrip("/") if isinstance(value, str) else ""
+    return value.removeprefix(IMAGE_APP).lstrip("/") if isinstance(value, str) else ""
 
 
 def _list(image: Mapping[str, Json], name: str) -> list[Json]:

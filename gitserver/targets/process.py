@@ -15,13 +15,15 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from gitserver.errors import Json, Problem
 from gitserver.settings import Settings
 from gitserver.targets.applog import AppLog
 from gitserver.targets.contract import Running, Spec
-from gitserver.targets.environment import is_shim
+from gitserver.targets.ending import wait_ended
+from gitserver.targets.environment import runs_shim
 from gitserver.targets.family import Family
 from gitserver.targets.instance import NO_LIFE, Folder, Life, Note, read_stat, write_endpoint
 from gitserver.targets.keeper import Keeper, Kept
@@ -34,7 +36,7 @@ from gitserver.targets.spawn import SandboxFailed, spawn
 from gitserver.targets.warm import WarmChild, WarmParents, can_be_warm
 
 # Ends that say nothing of the app: a fork may have met what its parent did.
-_DOUBTFUL = frozenset({"start-crashed", "start-timeout"})
+_DOUBTFUL = frozenset({"start-crashed", "start-timeout", "load-timeout"})
 _INSTANCE = re.compile(r"[a-z0-9-]{1,60}")
 _MEMORY_LOOK_S = 1.0
 _LOG_LOOK_S = 0.25
@@ -108,6 +110,15 @@ class ProcessTarget:
         with self._roster.gate(spec.instance):
             return self.find(spec.instance) or self._start(spec)
 
+    def run(self, spec: Spec, log: Callable[[str], None]) -> None:
+        """Run spec.process to its end; nothing of it stays. Raises Problem."""
+        with self._roster.gate(spec.instance):
+            try:
+                self._attempt(spec, partial(wait_ended, timeout_s=spec.ready_timeout_s, log=log), may_fork=False)
+            finally:
+                self._bury(spec.instance)
+                self._roster.forget_port(spec.instance)
+
     def keep(self, spec: Spec) -> None:
         """From now on restart it when it ends."""
         self._keeper.keep(spec)
@@ -155,21 +166,27 @@ class ProcessTarget:
 
     def _start(self, spec: Spec) -> Running:
         """A fork of a warm parent where there is one; what fails without a reason of the app's own is started fresh."""
-        forked = self._attempt(spec, may_fork=True)
+        until = partial(wait_ready, timeout_s=spec.ready_timeout_s)
+        forked = self._attempt(spec, until, may_fork=True)
         if isinstance(forked, Running):
             return forked
         self._log.event(spec.app_id, spec.label, f"its warm parent is not used ({forked.failure.code}); starting fresh")
-        fresh = self._attempt(spec, may_fork=False)
+        fresh = self._attempt(spec, until, may_fork=False)
         if isinstance(fresh, Running):
             return fresh
         raise fresh
 
-    def _attempt(self, spec: Spec, *, may_fork: bool) -> Running | Problem:
-        """Ready, or the Problem of a fork that may not be the app's. Raises Problem for everything else."""
+    def _attempt(
+        self, spec: Spec, until: Callable[[Watched], Mapping[str, Json]], *, may_fork: bool
+    ) -> Running | Problem:
+        """Ready (or what else `until` waits for), or the Problem of a fork that may not be the app's.
+
+        Raises  Problem for everything else
+        """
         self._bury(spec.instance)
         folder = Folder(path=self._root / spec.instance)
         folder.make(self._lodging.uid(spec.app_id))
-        shim = is_shim(spec.image)
+        shim = runs_shim(spec)
         port = None if shim and folder.bind is not None else self._roster.port(spec.instance)
         address = f"unix:{folder.socket}" if port is None else f"tcp:127.0.0.1:{port}"
         try:
@@ -193,9 +210,10 @@ class ProcessTarget:
         try:
             note.write(folder)
             self._roster.put(spec.instance, live)
-            facts = wait_ready(watched, timeout_s=spec.ready_timeout_s)
-            note.with_facts(facts).write(folder)
-            write_endpoint(folder, address)
+            facts = until(watched)
+            if not spec.process:
+                note.with_facts(facts).write(folder)
+                write_endpoint(folder, address)
         except BaseException as error:
             self._roster.pop(spec.instance)
             self._end(live, grace_s=0)

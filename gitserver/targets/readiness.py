@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from gitserver.errors import Json, Problem
 from gitserver.targets.instance import Folder
 from gitserver.targets.listening import Listener
+from gitserver.targets.missing import missing_part
 
 # The longest pause is what a push waits for nothing. For our shim a look is two system calls; for a web process it is a
 # walk through its descriptors.
@@ -205,7 +206,7 @@ def _why_it_ended(watched: Watched, status: int) -> Problem:
     path = refused_write(tail)
     if path is not None and status > 0:
         return Problem("read-only-place", path=path, how=how, log=tail)
-    return Problem("start-crashed", how=how, log=tail)
+    return (missing_part(tail, how) if status > 0 else None) or Problem("start-crashed", how=how, log=tail)
 
 
 def refused_write(lines: Sequence[str]) -> str | None:

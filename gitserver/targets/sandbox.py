@@ -52,6 +52,8 @@ class SandboxPlan:
     join                cgroup.procs files to write its pid to
     private_proc        other users' processes do not show in /proc (namespace level)
     parent              its end is the child's too: build children; None for models, which outlive a worker
+    places              (folder, path): a writable folder that stands at a path which this machine need not have
+                        (namespace level; elsewhere the path is what the machine has there)
     """
 
     argv: Sequence[str]
@@ -68,6 +70,7 @@ class SandboxPlan:
     landlock: bool
     private_proc: bool
     parent: int | None
+    places: Sequence[tuple[str, str]] = ()
 
     def render(self) -> bytes:
         """The form that launch.py reads."""

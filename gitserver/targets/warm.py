@@ -182,11 +182,14 @@ class WarmParents:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
     def _base_layers(self, spec: Spec) -> list[Path]:
-        """Layers that a parent has loaded from: they must be the same for every fork of it."""
+        """Layers that a parent has loaded from: they must be the same for every fork of it.
+
+        Debian packages (usr/) are among them: the dynamic linker reads its search path once, when the parent starts.
+        """
         return [
             path
             for path in layer_paths(self._settings, spec.image)
-            if (path / SHIM).is_dir() or (path / "pyvenv.cfg").exists()
+            if (path / SHIM).is_dir() or (path / "pyvenv.cfg").exists() or (path / "usr").is_dir()
         ]
 
     def _warm_up(self, key: str, spec: Spec, facts: Mapping[str, Json]) -> None:

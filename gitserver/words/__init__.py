@@ -17,6 +17,7 @@ from gitserver.words import (
     commands,
     docker,
     dockerfile,
+    frameworks,
     images,
     names,
     registry,
@@ -24,10 +25,12 @@ from gitserver.words import (
     remote,
     server,
     stacks,
+    usercode,
 )
 from gitserver.words.entry import Words
 
 PARTS = (
-    names, server, accounts, builds, releases, remote, api, commands, docker, dockerfile, images, registry, stacks,
+    names, server, accounts, builds, releases, remote, api, commands, docker, dockerfile, frameworks, images, registry,
+    stacks, usercode,
 )  # fmt: skip
 WORDS: Mapping[str, Words] = {code: words for part in PARTS for code, words in part.WORDS.items()}

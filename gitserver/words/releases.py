@@ -48,6 +48,31 @@ _PROCESSES = {
         next="add a line to Procfile: web: COMMAND, listening on $PORT",
         status=422,
     ),
+    "module-missing": Words(
+        title="no module named {module}",
+        body=f"The process ended with {{how}}: there is no module {{module}}, neither among the installed packages nor "
+        f"in the repository. {_STAYS}",
+        next="add this line to requirements.txt and push again: {package}   (or, if it is yours: git add {file}.py)",
+        status=422,
+    ),
+    "library-missing": Words(
+        title="{library} is not installed",
+        body=f"The process ended with {{how}}: a package needs {{library}} of the system, which is not here. {_STAYS}",
+        next="{mend}",
+        status=422,
+    ),
+    "release-failed": Words(
+        title="the release process ended with {how}",
+        body=f"The Procfile's release: process ended with {{how}}, so nothing was switched. {_STAYS}",
+        next="mend what it says above, and push again",
+        status=422,
+    ),
+    "release-timeout": Words(
+        title="the release process took over {seconds} s",
+        body=f"The Procfile's release: process was ended after {{seconds}} s, so nothing was switched. {_STAYS}",
+        next="do less in release:, or ask the operator for more: algo serve --build-timeout-s N",
+        status=422,
+    ),
     "python-not-here": Words(
         title="this machine has no Python {wanted}",
         body="The image is made for Python {wanted}, and this machine has only {available}.",
@@ -94,11 +119,6 @@ _PROCESSES = {
         move=_OPERATOR,
         status=500,
     ),
-    "bad-project-toml": Words(
-        title="project.toml cannot be read",
-        body="project.toml is not what the project descriptor says: {detail}.",
-        next="correct project.toml or remove it",
-    ),
 }
 
 # What the runtime shim says of its own end (runtime/failure.py).
@@ -119,6 +139,12 @@ _SHIM = {
         title="{file} cannot be imported: {type}",
         body=f"Importing stopped at {{file}}, line {{line}}: {{type}}: {{message}}. {_STAYS}",
         next="mend the line, or add what is missing to requirements.txt, and push again",
+        status=422,
+    ),
+    "packages-clash": Words(
+        title="{one} and {other} do not work together",
+        body=f"Importing stopped because {{one}} and {{other}} do not work together. {_STAYS}",
+        next="write `{bound}` into requirements.txt, or let the older of the two move on, and push again",
         status=422,
     ),
     "load-failed": Words(

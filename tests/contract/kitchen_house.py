@@ -61,6 +61,7 @@ class Kitchen:
         platform_env: Mapping[str, str] | None = None,
         install_env: Mapping[str, str] | None = None,
         big: Mapping[str, BigFile] | None = None,
+        upgrade: bool = False,
     ) -> BuiltImage:
         self.builds += 1
         self.log.clear()
@@ -68,7 +69,10 @@ class Kitchen:
         for path, data in files.items():
             target = app / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data.encode() if isinstance(data, str) else data)
+            content = data.encode() if isinstance(data, str) else data
+            target.write_bytes(content)
+            if content.startswith(b"#!"):
+                target.chmod(0o755)
         for path, blob in (big or {}).items():
             target = app / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +86,7 @@ class Kitchen:
             wheel_dir=self.state / "cache/wheels", store_dir=self.state,
             previous=previous.config if previous else None, platform_env=platform_env or {},
             install_env={**INSTALL_ENV, **(install_env or {})}, runtime_dir=RUNTIME, big_files=big or {}, timeout_s=300,
-            ground=self.ground,
+            ground=self.ground, upgrade=upgrade,
         )  # fmt: skip
 
         def run(child: Child, log: Callable[[str], None]) -> int:

@@ -28,6 +28,8 @@ class Shim:
     run_dir: Path
     layer: Path
     env: dict[str, str]
+    python: str = sys.executable
+    ready_timeout_s: float = READY_TIMEOUT_S
     process: subprocess.Popen[bytes] | None = None
     clients: list[httpx.Client] = field(default_factory=list)
 
@@ -46,7 +48,7 @@ class Shim:
     def start(self) -> None:
         with (self.run_dir / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "_gitserver_runtime"],
+                [self.python, "-P", "-m", "_gitserver_runtime"],
                 cwd=self.app_dir,
                 env=self.env,
                 stdin=subprocess.DEVNULL,
@@ -57,7 +59,7 @@ class Shim:
 
     def wait_ready(self) -> dict[str, Any]:
         assert self.process is not None
-        deadline_at = time.monotonic() + READY_TIMEOUT_S
+        deadline_at = time.monotonic() + self.ready_timeout_s
         while not self.ready_path.exists():
             assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.log}"
             assert time.monotonic() < deadline_at, f"not ready in time:\n{self.log}"
@@ -67,7 +69,7 @@ class Shim:
 
     def wait_failed(self) -> dict[str, Any]:
         assert self.process is not None
-        status = self.process.wait(timeout=READY_TIMEOUT_S)
+        status = self.process.wait(timeout=self.ready_timeout_s)
         assert status not in (0, None)
         failure: dict[str, Any] = json.loads((self.run_dir / "termination.json").read_text())
         return failure
@@ -151,7 +153,7 @@ def failing(folder: Path, files: Mapping[str, str], serve: Mapping[str, Any]) ->
 
 
 FUNCTION = {"kind": "function", "file": "predict.py", "name": "predict"}
-SKLEARN = {"kind": "sklearn-file", "model_file": "model/iris.joblib"}
+SKLEARN = {"kind": "model-file", "framework": "sklearn", "format": "pickle", "model_file": "model/iris.joblib"}
 
 
 def write_iris_model(path: Path, *, named: bool = False) -> None:

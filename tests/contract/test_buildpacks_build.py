@@ -51,15 +51,16 @@ def test_a_bare_model_gets_what_it_needs_and_the_log_says_why(kitchen: Kitchen, 
         r"-----> Detected Python 3\.\d+ \(default\)\n"
         rf"       Added scikit-learn=={re.escape(SKLEARN)}: model/iris\.joblib was written by it\n"
         r"-----> Dependencies: installed \d+ packages \(SIZE, TIME\)\n"
-        rf"-----> Model: iris\.joblib [\d.]+ k?B, sklearn LogisticRegression, input \(n, 4\), "
-        rf"written by scikit-learn {re.escape(SKLEARN)}",
+        rf"-----> Model: iris\.joblib [\d.]+ k?B, scikit-learn LogisticRegression, input \(n, 4\), "
+        rf"written by scikit-learn {re.escape(SKLEARN)}\n"
+        r"       Found by pickle",
         kitchen.first_log,
     )
     model = bare.config["model"]
     assert isinstance(model, dict)
     assert model["serve"] == {
-        "kind": "sklearn-file", "file": None, "name": None, "model_file": "model/iris.joblib",
-        "written_by": f"scikit-learn {SKLEARN}", "example": "example.json",
+        "kind": "model-file", "file": None, "name": None, "model_file": "model/iris.joblib", "framework": "sklearn",
+        "format": "pickle", "written_by": f"scikit-learn {SKLEARN}", "example": "example.json", "tests": None,
     }  # fmt: skip
     assert list(layers(bare)) == [
         ("layer", "algo_python/deps"), ("layer", "algo_model/runtime"), ("layer", "algo_model/serve"),

@@ -6,77 +6,11 @@ import json
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-LIFECYCLE = Path(__file__).parents[2] / "buildpacks" / "lifecycle" / "__main__.py"
-PATH = "/usr/bin:/bin"
-
-
-class House:
-    """A folder with buildpacks, an application and everything else that a job names."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.packs: list[Path] = []
-        for name in ("app", "layers", "platform/env", "build-config/env", "tmp"):
-            (root / name).mkdir(parents=True)
-
-    def pack(
-        self, name: str, *, detect: str = "exit 0", build: str = "exit 0", head: str = "", api: str = "0.10"
-    ) -> None:
-        folder = self.root / "packs" / name
-        (folder / "bin").mkdir(parents=True)
-        (folder / "buildpack.toml").write_text(
-            f'api = "{api}"\n[buildpack]\nid = "t/{name}"\nversion = "1.0.0"\n{head}'
-        )
-        for phase, text in (("detect", detect), ("build", build)):
-            script = folder / "bin" / phase
-            script.write_text(f"#!/bin/sh\nset -eu\n{text}\n")
-            script.chmod(0o755)
-        self.packs.append(folder)
-
-    def run(
-        self, *groups: str, previous: Sequence[Mapping[str, object]] = (), cache: str = ""
-    ) -> tuple[int, dict[str, object], str]:
-        """Groups like 'a b?': names, a question mark for optional. Returns status, result document, output."""
-        lines = []
-        for group in groups:
-            lines.append("[[order]]")
-            for name in group.split():
-                lines += [
-                    "[[order.group]]",
-                    f'id = "t/{name.rstrip("?")}"',
-                    f"optional = {str(name.endswith('?')).lower()}",
-                ]
-        (self.root / "order.toml").write_text("\n".join(lines))
-        job = {
-            "app": str(self.root / "app"), "layers": str(self.root / "layers"), "platform": str(self.root / "platform"),
-            "build_config": str(self.root / "build-config"), "tmp": str(self.root / "tmp"),
-            "result": str(self.root / "result.json"), "order": str(self.root / "order.toml"),
-            "buildpacks": [str(path) for path in self.packs], "cache": cache, "previous": list(previous),
-            "env": {"PATH": PATH, "HOME": "/nonexistent", "CNB_STACK_ID": "s", "PYTHONPATH": "/poison"},
-            "target": {"os": "linux", "arch": "amd64", "distro": "debian", "distro_version": "12"},
-        }  # fmt: skip
-        (self.root / "job.json").write_text(json.dumps(job))
-        done = subprocess.run(
-            [sys.executable, "-I", "-S", str(LIFECYCLE), str(self.root / "job.json")],
-            env={"PATH": PATH, "LEAK": "x"}, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert "Traceback" not in done.stderr
-        return done.returncode, json.loads((self.root / "result.json").read_text()), done.stdout + done.stderr
-
-    def ok(self, *groups: str, previous: Sequence[Mapping[str, object]] = (), cache: str = "") -> dict[str, object]:
-        status, document, output = self.run(*groups, previous=previous, cache=cache)
-        assert status == 0, (document, output)
-        result = document["ok"]
-        assert isinstance(result, dict)
-        return result
-
-    def read(self, path: str) -> str:
-        return (self.root / path).read_text()
+from tests.contract.lifecycle_house import LIFECYCLE, PATH, House, ids, layer_record, previous
 
 
 @pytest.fixture(name="house")
@@ -84,12 +18,7 @@ def _house(tmp_path: Path) -> House:
     return House(tmp_path)
 
 
-def ids(result: Mapping[str, object]) -> list[str]:
-    packs = result["buildpacks"]
-    assert isinstance(packs, list)
-    return [pack["key"] for pack in packs]
-
-
+@pytest.mark.conformance("1.3-group")
 def test_the_first_group_that_passes_builds_in_its_order(house: House) -> None:
     house.pack("no", detect="exit 100")
     house.pack("a")
@@ -97,6 +26,7 @@ def test_the_first_group_that_passes_builds_in_its_order(house: House) -> None:
     assert ids(house.ok("a no", "b no? a")) == ["t/b", "t/a"]
 
 
+@pytest.mark.conformance("1.3-once")
 def test_each_detection_runs_once_a_build(house: House) -> None:
     house.pack("a", detect="echo x >> ../count")
     house.pack("no", detect="exit 100")
@@ -104,12 +34,14 @@ def test_each_detection_runs_once_a_build(house: House) -> None:
     assert house.read("count") == "x\n"
 
 
+@pytest.mark.conformance("1.3-statuses")
 def test_an_optional_buildpack_that_errs_is_dropped(house: House) -> None:
     house.pack("bad", detect="exit 3")
     house.pack("a")
     assert ids(house.ok("bad? a")) == ["t/a"]
 
 
+@pytest.mark.conformance("1.3-statuses", "1.7-exit-codes")
 @pytest.mark.parametrize(("detect", "status"), [("exit 100", 20), ("echo why; exit 3", 21)])
 def test_no_group_is_twenty_and_with_an_error_twenty_one(house: House, detect: str, status: int) -> None:
     house.pack("a", detect=detect)
@@ -119,6 +51,7 @@ def test_no_group_is_twenty_and_with_an_error_twenty_one(house: House, detect: s
     assert ("why" in found[2]) == (status == 21)
 
 
+@pytest.mark.conformance("1.4-plan-entries")
 def test_the_plan_reaches_its_provider_with_metadata(house: House) -> None:
     house.pack(
         "a",
@@ -130,6 +63,7 @@ def test_the_plan_reaches_its_provider_with_metadata(house: House) -> None:
     assert tomllib.loads(house.read("plan.toml")) == {"entries": [{"name": "x", "metadata": {"v": 1}}]}
 
 
+@pytest.mark.conformance("1.4-plan-entries")
 def test_unmet_entries_go_on_to_the_next_provider(house: House) -> None:
     gives = 'printf \'[[provides]]\\nname = "x"\\n\' > "$2"'
     house.pack("a", detect=gives, build='printf \'[[unmet]]\\nname = "x"\\n\' > "$1/build.toml"')
@@ -139,6 +73,7 @@ def test_unmet_entries_go_on_to_the_next_provider(house: House) -> None:
     assert tomllib.loads(house.read("plan.toml")) == {"entries": [{"name": "x"}]}
 
 
+@pytest.mark.conformance("1.3-environment", "1.5-allow-list", "1.5-credentials")
 def test_scripts_get_the_specified_environment_and_nothing_else(house: House) -> None:
     house.pack("a", detect="env > ../detect.env; pwd > ../cwd", build="env > ../build.env")
     house.ok("a")
@@ -152,6 +87,7 @@ def test_scripts_get_the_specified_environment_and_nothing_else(house: House) ->
     assert "LEAK" not in house.read("detect.env")
 
 
+@pytest.mark.conformance("1.5-layer-folders")
 def test_a_build_layer_reaches_the_next_buildpack_and_a_launch_layer_does_not(house: House) -> None:
     layer = (
         'mkdir -p "$1/{n}/bin" "$1/{n}/env"; printf {n} > "$1/{n}/env/{N}"; '
@@ -163,6 +99,7 @@ def test_a_build_layer_reaches_the_next_buildpack_and_a_launch_layer_does_not(ho
     assert house.read("seen") == f"one  {house.root}/layers/t_a/one/bin:{PATH}\n"
 
 
+@pytest.mark.conformance("1.5-platform", "1.5-operator", "1.1-0.10")
 def test_clear_env_hides_the_users_variables_and_keeps_the_operators(house: House) -> None:
     (house.root / "platform" / "env" / "MINE").write_text("user")
     (house.root / "build-config" / "env" / "THEIRS").write_text("operator")
@@ -172,6 +109,7 @@ def test_clear_env_hides_the_users_variables_and_keeps_the_operators(house: Hous
     assert house.read("seen") == "user operator\nnone operator\n"
 
 
+@pytest.mark.conformance("1.4-ignore")
 def test_a_layer_of_no_type_is_put_aside(house: House) -> None:
     house.pack("a", build='mkdir "$1/x"; printf "[types]\\n" > "$1/x.toml"; mkdir "$1/stray"')
     result = house.ok("a")
@@ -191,10 +129,11 @@ def test_the_image_never_knows_where_it_was_built(house: House) -> None:
     assert house.read("layers/t_a/x/env.launch/WHERE") == "/layers/t_a/x"
     assert result["processes"] == [{
         "type": "web", "command": ["/layers/t_a/x/run", "/workspace/main"], "args": [], "default": True, "direct": True,
-        "working-dir": "",
+        "working-dir": "", "buildpack-id": "t/a",
     }]  # fmt: skip
 
 
+@pytest.mark.conformance("1.4-processes")
 def test_defining_the_default_process_again_without_default_clears_it(house: House) -> None:
     process = 'printf \'[[processes]]\\ntype = "web"\\ncommand = ["%s"]\\ndefault = %s\\n\' {} > "$1/launch.toml"'
     house.pack("a", build=process.format("one true"))
@@ -203,14 +142,7 @@ def test_defining_the_default_process_again_without_default_clears_it(house: Hou
     assert [(p["command"], p["default"]) for p in processes] == [(["two"], False)]  # type: ignore[attr-defined]  # JSON
 
 
-def layer_record(sha: str, *, launch: bool, build: bool, cache: bool) -> dict[str, object]:
-    return {"sha": sha, "launch": launch, "build": build, "cache": cache, "data": {"v": sha}}
-
-
-def previous(**layers: dict[str, object]) -> list[dict[str, object]]:
-    return [{"key": "t/a", "version": "1.0.0", "store": {"metadata": {"kept": "yes"}}, "layers": layers}]
-
-
+@pytest.mark.conformance("1.6-table", "1.6-types", "1.6-contents", "1.6-store")
 def test_restore_brings_back_what_the_table_says(house: House) -> None:
     house.pack("a", build='ls "$1" > ../seen; cat "$1/launch-only.toml" > ../toml')
     (house.root / "cache" / "layers" / "t_a" / "cached").mkdir(parents=True)
@@ -232,14 +164,16 @@ def test_restore_brings_back_what_the_table_says(house: House) -> None:
     assert result["buildpacks"][0]["layers"] == {}  # type: ignore[index]  # no types: the buildpack has to opt in again
 
 
+@pytest.mark.conformance("1.6-reuse")
 def test_a_launch_layer_without_its_folder_asks_for_the_previous_one(house: House) -> None:
     house.pack("a", build='printf "[types]\\nlaunch = true\\n[metadata]\\nv = 2\\n" > "$1/x.toml"')
     layers = house.ok("a", previous=previous(x=layer_record("2", launch=True, build=False, cache=False)))["buildpacks"]
     assert layers[0]["layers"] == {  # type: ignore[index]  # JSON
-        "x": {"launch": True, "build": False, "cache": False, "data": {"v": 2}, "contents": False}
+        "x": {"launch": True, "build": False, "cache": False, "data": {"v": 2}, "contents": False, "sboms": []}
     }
 
 
+@pytest.mark.conformance("1.4-script", "1.4-layer-names", "1.4-plan-entries", "1.7-exit-codes")
 @pytest.mark.parametrize(
     ("build", "status", "code", "text"),
     [
@@ -266,6 +200,7 @@ def test_a_build_that_breaks_the_rules_ends_with_their_code(
     assert text in str(failure["fields"])
 
 
+@pytest.mark.conformance("1.2-api", "1.7-exit-codes")
 def test_an_api_that_we_do_not_speak_is_twelve(house: House) -> None:
     house.pack("a", api="0.99")
     status, document, _ = house.run("a")

@@ -124,6 +124,7 @@ def test_the_environment_is_made_from_nothing(place: DockerPlace) -> None:
     assert env == {
         "ALGO_BIND": "0.0.0.0:8080", "ALGO_MAX_BODY_BYTES": "104857600", "ALGO_MODEL_NAME": "app1",
         "ALGO_MODEL_VERSION": "main r1", "ALGO_OWNER": "alice", "ALGO_READY_FILE": "/run/algo/ready.json",
+        "ALGO_READY_TIMEOUT": "30",
         "ALGO_TERMINATION_LOG": "/run/algo/termination.json", "ALGO_WORKERS": "2", "HOME": "/tmp", "HOST": "0.0.0.0",
         "LANG": "C.UTF-8", "MINE": "1", "PATH": "/usr/local/bin:/usr/bin:/bin", "PORT": "8080",
         "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": "/workspace/lib:/opt/mine", "PYTHONUNBUFFERED": "1",

@@ -211,6 +211,32 @@ def test_a_step_that_fails_is_named_and_nothing_runs() -> None:
 
 
 @needs_root
+def test_a_place_that_this_machine_lacks_exists_for_one_child_alone(tmp_path: Path) -> None:
+    found = probe_isolation(tmp_path, required="auto")
+    if found.cgroups is not None:
+        found.cgroups.remove()
+    if found.level < Level.NAMESPACE:
+        pytest.skip("mount namespaces are not allowed here: run as root of the machine")
+    folder, name = tmp_path / "place", f"/place-{os.getpid()}"
+    folder.mkdir()
+    os.chown(folder, 12345, 12345)
+    code = (
+        f"import os; open('{name}/made', 'w').write('x'); print(os.access('/etc', os.R_OK), os.access('/', os.W_OK), "
+        "os.path.exists('/tmp/outside'), os.listdir('/root') if os.access('/root', os.R_OK) else 'hidden')"
+    )
+    plan = SandboxPlan(
+        argv=["/usr/bin/python3", "-c", code], env={"PATH": "/usr/bin:/bin"}, cwd="/", level=Level.NAMESPACE, uid=12345,
+        readable=[], writable=[str(folder)], hidden=["/tmp", "/root"], rooms=[], join=[], limits=Limits(),
+        landlock=found.landlock, private_proc=found.private_proc, parent=os.getpid(), places=[(str(folder), name)],
+    )  # fmt: skip
+    child = spawn(plan, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = child.communicate(timeout=30)
+    assert (child.returncode, out.split()) == (0, [b"True", b"False", b"False", b"hidden"]), err
+    assert (folder / "made").read_text() == "x"
+    assert not Path(name).exists()
+
+
+@needs_root
 def test_the_level_is_found_and_told(tmp_path: Path) -> None:
     found = probe_isolation(tmp_path, required="auto")
     assert found.level >= Level.USER

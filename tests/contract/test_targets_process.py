@@ -201,8 +201,8 @@ def test_the_environment_is_made_from_nothing(target: ProcessTarget, store: Stor
     assert env["ALGO_BIND"] == f"127.0.0.1:{env['PORT']}"
     assert sorted(env) == [
         "ALGO_BIND", "ALGO_INSTANCE", "ALGO_MAX_BODY_BYTES", "ALGO_MODEL_NAME", "ALGO_MODEL_VERSION", "ALGO_OWNER",
-        "ALGO_READY_FILE", "ALGO_TERMINATION_LOG", "ALGO_WORKERS", "HOME", "HOST", "LANG", "LD_LIBRARY_PATH", "MINE",
-        "PATH", "PORT", "PROBE", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "TMPDIR",
+        "ALGO_READY_FILE", "ALGO_READY_TIMEOUT", "ALGO_TERMINATION_LOG", "ALGO_WORKERS", "HOME", "HOST", "LANG",
+        "LD_LIBRARY_PATH", "MINE", "PATH", "PORT", "PROBE", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "TMPDIR",
     ]  # fmt: skip
 
 

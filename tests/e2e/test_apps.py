@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,13 +15,22 @@ from tests.services.server import Server
 
 pytestmark = pytest.mark.e2e
 
-SERVED, REFUSED = read_cases(refused=False), read_cases(refused=True)
+
+def params(*, refused: bool) -> list[Any]:
+    """The cases as pytest takes them."""
+    return [
+        pytest.param(case, id=case.name, marks=[pytest.mark.once] if case.once else [])
+        for case in read_cases(refused=refused)
+    ]
+
+
 GOOD = {"predict.py": "def predict(x=0):\n    return {'served by': 'the first push'}\n"}
 
 
-@pytest.mark.parametrize("case", SERVED, ids=[case.name for case in SERVED])
+@pytest.mark.parametrize("case", params(refused=False))
 def test_a_case_is_served_as_it_says(case: Case, repo: Repo, server: Server) -> None:
     commit = case.fill(repo)
+    case.configure(repo, is_new=True)
     result = repo.push()
     for words in case.says:
         result.line_with(fill_in(words, app=repo.app))
@@ -33,19 +43,51 @@ def test_a_case_is_served_as_it_says(case: Case, repo: Repo, server: Server) -> 
         assert reply.status_code == call.status, f"{call.path}: {reply.status_code} {reply.text}"
         if call.answer is not None:
             assert reply.json() == call.answer, call.path
+        assert call.contains in reply.text, call.path
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=[case.name for case in REFUSED])
+class Settled:
+    """An app that serves, for pushes that must not change it: one for all of them, as long as none of them does."""
+
+    def __init__(self, alice: User, folder: Path) -> None:
+        self._alice, self._folder = alice, folder
+        self._repo: Repo | None = None
+        self._first, self._count = "", 0
+
+    def repo(self) -> tuple[Repo, str]:
+        """Its repository with nothing in the work tree, and the commit that serves."""
+        repo = self._repo
+        if repo is None or repo.remote_refs() != {"HEAD": self._first, "refs/heads/main": self._first}:
+            self._count += 1
+            repo = self._repo = Repo(self._folder / f"settled{self._count}", self._alice, f"settled-{self._count}")
+            self._first = repo.commit(GOOD)
+            repo.push()
+        repo.git("reset", "-q", "--hard", self._first)
+        repo.git("clean", "-q", "-f", "-d", "-x")
+        return repo, self._first
+
+
+@pytest.fixture(scope="module")
+def settled(alice: User, tmp_path_factory: pytest.TempPathFactory) -> Settled:
+    return Settled(alice, tmp_path_factory.mktemp("settled"))
+
+
+@pytest.mark.parametrize("case", params(refused=True))
 def test_a_bad_push_ends_in_one_clear_sentence_and_the_old_release_serves(
-    case: Case, repo: Repo, server: Server, fresh_server: Callable[..., Server], own: Callable[[Server, str], Repo]
-) -> None:
-    if case.server:
-        server = fresh_server(**case.server)
-        repo = own(server, repo.app)
-    first = repo.commit(GOOD)
-    repo.push()
+    case: Case, repo: Repo, server: Server, fresh_server: Callable[..., Server], own: Callable[[Server, str], Repo],
+    settled: Settled,
+) -> None:  # fmt: skip
+    if case.server or case.config:
+        if case.server:
+            server = fresh_server(**case.server)
+            repo = own(server, repo.app)
+        first = repo.commit(GOOD)
+        repo.push()
+    else:
+        repo, first = settled.repo()
     repo.git("rm", "-q", "-r", ".")
     case.fill(repo)
+    case.configure(repo, is_new=False)
 
     result = repo.push(check=False)
 

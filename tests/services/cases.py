@@ -6,11 +6,18 @@ expect.toml
     [files]   repository path -> text. `{python}`, `{sklearn}` and `{app}` are filled in. Broken programs stand
               here and not in repo/, so that tools which read this project never see them
     [models]  repository path -> joblib, joblib-zlib, joblib-cut or pickle: an iris model, trained at test time
+    [encoded] repository path -> {encoding, text}: text in another encoding, with line ends as they are written here
+    [names]   path with %XX for bytes -> text: names that are no text
+    [copies]  path with {n} -> how many: one-line files, for trees of thousands
+    [config]  NAME -> value: `algo config set`, before the push
     [links]   repository path -> target of a symbolic link
     [gitlinks] repository path -> commit of a submodule
+    targets   where the case holds, of process and docker; without it, on both
+    once      true: decided before anything runs, so `make test` pushes it on the first target only
     lock      versions that `uv lock` is told to prefer; it is run in the repository first
     says      lines that the push must show, each as a part of one line
-    [[calls]] path, body (JSON text), status (200), answer (JSON text): what the endpoint must do
+    [[calls]] path, body (JSON text), status (200), answer (JSON text): what the endpoint must do;
+              contains: a part of an answer that is no JSON
     [refused] title: the exact words in `! [remote rejected] main -> main (...)`; says: as above
 repo/         more files of the repository, copied as they are
 """
@@ -27,12 +34,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from tests.services.client import Repo
 from tests.services.models import installed_version, iris_bytes
+from tests.services.targets import TARGET
 
 APPS = Path(__file__).resolve().parent.parent / "apps"
-_KNOWN = {"title", "server", "files", "models", "links", "gitlinks", "lock", "says", "calls", "refused"}
+_KNOWN = {"title", "server", "files", "models", "links", "gitlinks", "lock", "says", "calls", "refused"} | {
+    "encoded", "names", "copies", "config", "targets", "once",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +55,7 @@ class Call:
     body: Any
     status: int
     answer: Any
+    contains: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +67,29 @@ class Case:
     folder: Path
     server: Mapping[str, str]
     files: Mapping[str, str]
+    encoded: Mapping[str, Mapping[str, str]]
+    names: Mapping[str, str]
+    copies: Mapping[str, int]
+    config: Mapping[str, str]
     models: Mapping[str, str]
     links: Mapping[str, str]
     gitlinks: Mapping[str, str]
+    targets: tuple[str, ...]
+    once: bool
     lock: tuple[str, ...]
     says: tuple[str, ...]
     calls: tuple[Call, ...]
     refused: str | None
+
+    def configure(self, repo: Repo, *, is_new: bool) -> None:
+        """Set what the case sets, in an app that is made for it when it is not there yet."""
+        if not self.config:
+            return
+        repo.user.login()
+        name = f"{repo.user.name}/{repo.app}"
+        if is_new:
+            repo.user.algo("create", name)
+        repo.user.algo("config", "set", *(f"{key}={value}" for key, value in self.config.items()), "--app", name)
 
     def fill(self, repo: Repo) -> str:
         """Make the repository's one commit; returns it."""
@@ -69,6 +97,12 @@ class Case:
             shutil.copytree(self.folder / "repo", repo.path, dirs_exist_ok=True)
         for path, text in self.files.items():
             repo.write({path: fill_in(text, app=repo.app)})
+        for path, parts in self.encoded.items():
+            repo.write({path: parts["text"].encode(parts["encoding"])})
+        for path, text in self.names.items():
+            repo.write({os.fsdecode(unquote_to_bytes(path)): text})
+        for pattern, count in self.copies.items():
+            repo.write({pattern.replace("{n}", str(number)): f"n = {number}\n" for number in range(count)})
         for path, form in self.models.items():
             repo.write({path: iris_bytes(form)})
         for path, target in self.links.items():
@@ -83,9 +117,9 @@ class Case:
 
 
 def read_cases(*, refused: bool) -> list[Case]:
-    """All cases that must be served, or all that must be refused, by name."""
+    """All cases of this target that must be served, or all that must be refused, by name."""
     cases = [_read(path.parent) for path in sorted(APPS.glob("*/expect.toml"))]
-    return [case for case in cases if (case.refused is not None) is refused]
+    return [case for case in cases if (case.refused is not None) is refused and TARGET in case.targets]
 
 
 def fill_in(text: str, *, app: str) -> str:
@@ -108,9 +142,15 @@ def _read(folder: Path) -> Case:
         folder=folder,
         server={name: str(value) for name, value in raw.get("server", {}).items()},
         files=raw.get("files", {}),
+        encoded=raw.get("encoded", {}),
+        names=raw.get("names", {}),
+        copies=raw.get("copies", {}),
+        config=raw.get("config", {}),
         models=raw.get("models", {}),
         links=raw.get("links", {}),
         gitlinks=raw.get("gitlinks", {}),
+        targets=tuple(raw.get("targets", ("process", "docker"))),
+        once=raw.get("once", False),
         lock=tuple(raw.get("lock", ())),
         says=says,
         calls=tuple(_read_call(call) for call in raw.get("calls", [])),
@@ -126,6 +166,7 @@ def _read_call(raw: Mapping[str, Any]) -> Call:
         body=body,
         status=raw.get("status", 200),
         answer=json.loads(fill_in(raw["answer"], app="")) if "answer" in raw else None,
+        contains=raw.get("contains", ""),
     )
 
 

@@ -53,6 +53,12 @@ class FakeTarget:
         self.running.setdefault(spec.instance, spec)
         return Running(instance=spec.instance, address=f"unix:/{spec.instance}", facts={"load_s": 0.1, "imports": "x"})
 
+    def run(self, spec: Spec, log: Callable[[str], None]) -> None:
+        problem = self.refuse(spec)
+        if problem is not None:
+            raise problem
+        log(f"{spec.process} ran")
+
     def keep(self, spec: Spec) -> None:
         self.kept.add(spec.instance)
 
@@ -79,6 +85,7 @@ class FakeKitchen:
         self.built: list[str] = []
         self.named: list[str] = []
         self.published: list[str] = []
+        self.processes: list[Json] = []
         self.again: dict[str, Json] = {}  # what a second build makes different
         self.gate = threading.Event()
         self.gate.set()
@@ -110,7 +117,7 @@ class FakeKitchen:
     def make(self, job: Job, tree: Tree) -> Image:
         """The image of a commit."""
         digest = f"sha256:{job.build.commit}"
-        document: Mapping[str, Json] = {"processes": [], "model": {}}
+        document: Mapping[str, Json] = {"processes": [*self.processes], "model": {}}
         return Image(
             digest=digest, app_id=job.app.id, commit=job.build.commit, config=document, created_at=job.build.created_at
         )

@@ -112,7 +112,7 @@ class Shelf:
             "buildpacks": [{"id": "algo/python", "version": "1.0.0", "api": "0.11"}],
             "labels": {"team": "iris"},
             "model": {
-                "serve": {"kind": "sklearn-file"},
+                "serve": {"kind": "model-file"},
                 "facts": {
                     "path": "model/iris.joblib", "framework": "sklearn", "kind": "pickle", "version": "1.5.2",
                     "size": 900,

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 
 def prepare() -> None:
-    """Debian's packages, the stack, and the engine with the containerd image store. Fails with what is missing."""
+    """Debian's packages, the stack, the engine with the containerd image store, models of every framework.
+
+    Fails with what is missing.
+    """
     from tests.services import newer_docker
     from tests.services.debian import need_debian
+    from tests.services.model_makers import FAMILIES, model_cases
     from tests.services.stacks import the_stack
 
     need_debian("docker.io", "docker-registry", "mmdebstrap", "openssl")
     the_stack()
     newer_docker.unpacked()
+    for family in FAMILIES:
+        model_cases(family)

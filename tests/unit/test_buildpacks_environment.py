@@ -18,6 +18,7 @@ def write(folder: Path, **files: str) -> Path:
     return folder
 
 
+@pytest.mark.conformance("1.5-env-files")
 @pytest.mark.parametrize(
     ("files", "before", "after"),
     [
@@ -40,6 +41,7 @@ def test_a_file_does_what_its_suffix_says(
     assert env == {"A": after}
 
 
+@pytest.mark.conformance("1.5-env-files")
 def test_the_delimiter_of_another_folder_does_not_count(tmp_path: Path) -> None:
     env = {"A": "1"}
     add_env_dir(env, str(write(tmp_path / "one", A__delim=":")))
@@ -47,6 +49,7 @@ def test_the_delimiter_of_another_folder_does_not_count(tmp_path: Path) -> None:
     assert env == {"A": "12"}
 
 
+@pytest.mark.conformance("1.5-env-files")
 def test_bytes_that_are_no_text_survive(tmp_path: Path) -> None:
     (tmp_path / "A").write_bytes(b"\xff\xfe")
     env: dict[str, str] = {}
@@ -54,11 +57,13 @@ def test_bytes_that_are_no_text_survive(tmp_path: Path) -> None:
     assert env["A"].encode("utf-8", "surrogateescape") == b"\xff\xfe"
 
 
+@pytest.mark.conformance("1.5-allow-list")
 def test_the_build_environment_is_an_allow_list(tmp_path: Path) -> None:
     base = {"PATH": "/bin", "CNB_STACK_ID": "s", "SECRET": "x", "PYTHONPATH": "/evil"}
     assert make_build_env(base, (), platform=None, build_config=None) == {"PATH": "/bin", "CNB_STACK_ID": "s"}
 
 
+@pytest.mark.conformance("1.5-platform", "1.5-operator")
 def test_layers_then_platform_then_operator(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     for layer in (one, two):
@@ -86,6 +91,7 @@ def test_relocation_takes_whole_path_components_only() -> None:
     assert relocate("--path=/layers/a", moves) == "--path=/img/layers/a"
 
 
+@pytest.mark.conformance("1.8-environment")
 def test_launch_sets_folders_of_all_layers_before_their_env_files(tmp_path: Path) -> None:
     layers = tmp_path / "img" / "layers"
     first, second = layers / "algo_one" / "a", layers / "algo_two" / "b"
@@ -106,16 +112,10 @@ def test_launch_sets_folders_of_all_layers_before_their_env_files(tmp_path: Path
     }  # fmt: skip
 
 
+@pytest.mark.conformance("1.8-arguments")
 def test_user_arguments_replace_args_and_never_the_command(tmp_path: Path) -> None:
-    process = {"type": "web", "command": ["run", "always"], "args": ["default"]}
+    process = {"type": "web", "command": ["run", "always"], "args": ["default"], "direct": True}
     assert resolve(tmp_path, [], process, {}, user_args=["mine"])[0] == ["run", "always", "mine"]
-
-
-def test_what_launch_cannot_do_yet_it_says(tmp_path: Path) -> None:
-    (tmp_path / "p" / "layer" / "exec.d").mkdir(parents=True)
-    with pytest.raises(LifecycleError) as caught:
-        resolve(tmp_path, ["p"], {"type": "web", "command": ["x"]}, {})
-    assert (caught.value.code, caught.value.fields) == ("launch-unsupported", {"folder": "exec.d", "layer": "p/layer"})
 
 
 def test_a_process_without_a_command_is_refused(tmp_path: Path) -> None:

@@ -97,17 +97,19 @@ def test_a_users_own_class_is_an_object_of_no_framework() -> None:
         ((20).to_bytes(8, "little") + b'{"__metadata__": {}}', ("safetensors", "weights", "")),
         (b'{"learner":{"a":1},"version":[3,2,0]}', ("xgboost", "json", "3.2.0")),
         (b"{L\x00\x00\x00\x00\x00\x00\x00\x07learner{", ("xgboost", "ubj", "")),
-        (b"tree\nversion=v4\nnum_class=1\n", ("lightgbm", "text", "v4")),
+        (b"tree\nversion=v4\nnum_class=1\n", ("lightgbm", "text", "")),
         (b"GGUF\x03\x00\x00\x00", ("gguf", "gguf", "3")),
         (b"\x00\x00\x00\x00TFL3", ("tflite", "tflite", "")),
         (b"CBM1\x00", ("catboost", "cbm", "")),
-        (b"\x89HDF\r\n\x1a\n" + b"model_config" + b"keras_version\x00\x003.15.0", ("keras", "h5", "3.15.0")),
-        (b"\x89HDF\r\n\x1a\n" + b"\0" * 100, ("keras", "h5-weights", "")),
+        (b"\x89HDF\r\n\x1a\n" + b"model_config" + b"keras_version\x00\x003.15.0", ("keras", "h5", "")),
+        (b"\x89HDF\r\n\x1a\n" + b"\0" * 100 + b"layer_names", ("keras", "h5-weights", "")),
+        (b"\x89HDF\r\n\x1a\n" + b"\0" * 100, None),
         (zipped(a__constants__pkl=b"") + b"", None),
-        (zipped(**{"m/data.pkl": b"ctorch._utils\n_rebuild_tensor_v2\n"}), ("torch", "state_dict", "")),
+        (zipped(**{"m/data.pkl": b"ctorch._utils\n_rebuild_tensor_v2\n."}), ("torch", "state_dict", "")),
+        (zipped(**{"m/data.pkl": b"ctorch._utils\n_rebuild_tensor_v2\n"}), ("torch", "module", "")),
         (zipped(**{"m/data.pkl": b"c__main__\nNet\n"}), ("torch", "module", "")),
         (zipped(**{"m/constants.pkl": b"", "m/code/x.py": b"", "m/data.pkl": b""}), ("torch", "torchscript", "")),
-        (zipped(**{"m/archive_format": b"pt2", "m/archive_version": b"0"}), ("torch", "export", "0")),
+        (zipped(**{"m/archive_format": b"pt2", "m/archive_version": b"0"}), ("torch", "export", "")),
         (
             zipped(**{"config.json": b"{}", "metadata.json": b'{"keras_version": "3.15.1"}', "model.weights.h5": b""}),
             ("keras", "keras", "3.15.1"),
@@ -129,10 +131,12 @@ def test_first_bytes_decide(data: bytes, expected: tuple[str, str, str] | None) 
         assert facts(data) == expected
 
 
-def test_onnx_needs_its_name_for_its_first_bytes_are_weak() -> None:
-    data = b"\x08\x0a\x12\x07pytorch\x1a"
-    assert facts(data, "model/m.onnx") == ("onnx", "onnx", "")
-    assert read_model(io.BytesIO(data), "model/m.bin") is None
+def test_onnx_is_known_by_its_whole_structure_and_never_by_its_first_bytes() -> None:
+    cut = b"\x08\x0a\x12\x07pytorch\x1a"
+    assert facts(cut, "model/m.onnx") == ("unknown", "damaged", "")
+    assert read_model(io.BytesIO(cut), "model/m.bin") is None
+    whole = b"\x08\x0a\x12\x07pytorch" + b"\x3a\x02\x12\x00" + b"\x42\x04\x0a\x00\x10\x11"
+    assert facts(whole, "model/m.bin") == ("onnx", "onnx", "")
 
 
 @pytest.mark.parametrize("pack", [zlib.compress, gzip.compress, bz2.compress, lzma.compress, bytes])
@@ -164,7 +168,8 @@ def test_a_decompression_bomb_costs_a_bounded_time(tmp_path: Path) -> None:
     path.write_bytes(zlib.compress(b"\x80\x04" + b"\0" * (400 << 20), 1))
     found = inspect_file(str(path), "m.joblib")
     assert found is not None
-    assert (found.framework, found.kind, found.version) == ("pickle", "container", "")
+    assert (found.framework, found.kind, found.version) == ("pickle", "data", "")
+    assert "unread" in found.detail
 
 
 class _Canary:
@@ -201,7 +206,8 @@ def test_models_are_found_in_their_places_and_nowhere_else(tmp_path: Path) -> No
 
 def test_folders_that_are_one_model_are_one_model(tmp_path: Path) -> None:
     for path, data in {
-        "model/saved/saved_model.pb": "", "model/saved/variables/v": "", "models/ml/MLmodel": "flavors:",
+        "model/saved/saved_model.pb": "\x12\x00", "model/saved/variables/v": "",
+        "models/ml/MLmodel": "flavors:\n  sklearn:\n    sklearn_version: 1.5.2\n",
         "artifacts/bert/config.json": '{"model_type": "bert", "transformers_version": "5.1"}',
         "artifacts/bert/model.safetensors": "",
     }.items():  # fmt: skip

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from buildpacks.model.file import ModelFile
-from buildpacks.packs.algo_model.choice import choose_model, refuse_pointers
-from buildpacks.packs.algo_model.source import Entry, find_entry
-from buildpacks.packs.algo_python.interpreter import Wanted, choose, read_wanted, satisfies
+from buildpacks.packs.algo_python.interpreter import choose
 from buildpacks.packs.algo_python.manager import read_manager
 from buildpacks.packs.algo_python.resolve import needed, pins, read_extras
 from buildpacks.packs.algo_python.uv import explain_uv, uv_env
+from buildpacks.packs.algo_python.wanted import Wanted, read_wanted, satisfies
 from buildpacks.packs.cnb import PackFailed, human_size
 from buildpacks.packs.procfile import make_command, parse_procfile
 
@@ -27,105 +25,6 @@ def tree(root: Path, **files: str) -> str:
 
 def failure(caught: pytest.ExceptionInfo[PackFailed]) -> tuple[str, dict[str, object]]:
     return caught.value.code, caught.value.fields
-
-
-# -- what serves
-
-
-@pytest.mark.parametrize(
-    ("source", "entry"),
-    [
-        ("def predict(x): ...", Entry("function", "predict.py", "predict")),
-        ("async def predict(x): ...", Entry("function", "predict.py", "predict")),
-        ("from impl import predict", Entry("function", "predict.py", "predict")),
-        ("try:\n    predict = fast.run\nexcept NameError:\n    raise", Entry("function", "predict.py", "predict")),
-        ("class A: pass\nclass M:\n    def predict(self, x): ...", Entry("class", "predict.py", "M")),
-        ("def apply(x): ...", Entry("algorithmia", "predict.py", "apply")),
-    ],
-)  # fmt: skip
-def test_predict_py_is_found_by_its_syntax_tree(tmp_path: Path, source: str, entry: Entry) -> None:
-    assert find_entry(tree(tmp_path, predict_DOT_py=source), "") == entry
-
-
-def test_an_algorithmia_source_is_found_in_src_or_by_its_import(tmp_path: Path) -> None:
-    app = tree(tmp_path / "a", src__hello_DOT_py="def apply(x): ...", other_DOT_py="def apply(x): ...")
-    assert find_entry(app, "") == Entry("algorithmia", "src/hello.py", "apply")
-    app = tree(tmp_path / "b", root_DOT_py="import Algorithmia\ndef apply(x): ...")
-    assert find_entry(app, "") == Entry("algorithmia", "root.py", "apply")
-    assert find_entry(tree(tmp_path / "c", other_DOT_py="def apply(x): ..."), "") is None
-
-
-def test_an_explicit_entrypoint_goes_first(tmp_path: Path) -> None:
-    app = tree(
-        tmp_path, predict_DOT_py="def predict(x): ...", my_DOT_py="class C:\n  def predict(self): ...\ndef f(): ..."
-    )
-    assert find_entry(app, "my.py:f") == Entry("function", "my.py", "f")
-    assert find_entry(app, "my.py:C") == Entry("class", "my.py", "C")
-    assert find_entry(app, "my.py") == Entry("class", "my.py", "C")
-
-
-@pytest.mark.parametrize(
-    ("source", "explicit", "code", "fields"),
-    [
-        ("def predict(x:\n", "", "syntax-error",
-         {"file": "predict.py", "line": 1, "text": "def predict(x:", "message": "'(' was never closed"}),
-        ("x = 1", "", "entrypoint-missing",
-         {"file": "predict.py", "expected": "a function predict, or a class with a method predict"}),
-        ("class A:\n def predict(s): 0\nclass B:\n def predict(s): 0", "", "ambiguous-entrypoint",
-         {"file": "predict.py", "names": ["A", "B"]}),
-        ("x = 1", "../etc/passwd:x", "entrypoint-missing",
-         {"file": "../etc/passwd", "expected": "the file that BP_ENTRYPOINT names"}),
-        ("x = 1", "predict.py:nope", "entrypoint-missing",
-         {"file": "predict.py", "expected": "'nope', which BP_ENTRYPOINT names"}),
-    ],
-)  # fmt: skip
-def test_code_that_cannot_serve_is_named(
-    tmp_path: Path, source: str, explicit: str, code: str, fields: dict[str, object]
-) -> None:
-    with pytest.raises(PackFailed) as caught:
-        find_entry(tree(tmp_path, predict_DOT_py=source), explicit)
-    assert failure(caught) == (code, fields)
-
-
-SK = ModelFile("model/a.joblib", "sklearn", "pickle", "1.5.2")
-SKOPS = ModelFile("model/a.skops", "sklearn", "skops", "1.5.2")
-SK2 = ModelFile("model/b.joblib", "sklearn", "pickle", "1.5.2")
-XGB = ModelFile("model/b.json", "xgboost", "json", "3.2.0")
-
-
-def test_one_model_is_chosen_and_the_safer_twin_wins() -> None:
-    assert choose_model([], "") is None
-    assert choose_model([SK], "") == SK
-    assert choose_model([SK, SKOPS], "") == SKOPS
-    assert choose_model([SK, SK2], "model/b.joblib") == SK2
-
-
-@pytest.mark.parametrize(
-    ("models", "explicit", "code", "fields"),
-    [
-        ([SK, XGB], "", "ambiguous-models",
-         {"models": ["model/a.joblib (scikit-learn)", "model/b.json (XGBoost)"],
-          "setting": "BP_MODEL_FILE=model/a.joblib"}),
-        ([SK, SK2], "", "ambiguous-models",
-         {"models": ["model/a.joblib (scikit-learn)", "model/b.joblib (scikit-learn)"],
-          "setting": "BP_MODEL_FILE=model/a.joblib"}),
-        ([XGB], "", "framework-not-served", {"path": "model/b.json", "framework": "XGBoost", "kind": "json"}),
-        ([SK], "nope", "model-missing", {"path": "nope", "found": ["model/a.joblib"]}),
-        ([ModelFile("m.pt", "unknown", "damaged")], "", "model-damaged", {"path": "m.pt"}),
-    ],
-)  # fmt: skip
-def test_a_choice_that_would_be_a_guess_is_refused(
-    models: list[ModelFile], explicit: str, code: str, fields: dict[str, object]
-) -> None:
-    with pytest.raises(PackFailed) as caught:
-        choose_model(models, explicit)
-    assert failure(caught) == (code, fields)
-
-
-def test_a_pointer_is_no_model() -> None:
-    with pytest.raises(PackFailed) as caught:
-        refuse_pointers([ModelFile("m.pt", "lfs", "pointer", "", {"size": 9})])
-    assert failure(caught) == ("lfs-pointer", {"path": "m.pt", "size": 9})
 
 
 # -- Procfile
@@ -222,8 +121,8 @@ def test_pyproject_beside_its_lock_is_one_manager_and_tool_tables_are_none(tmp_p
 
 def test_a_manager_that_we_do_not_serve_is_named(tmp_path: Path) -> None:
     with pytest.raises(PackFailed) as caught:
-        read_manager(tree(tmp_path, poetry_DOT_lock="", pyproject_DOT_toml="[tool.poetry]\n"))
-    assert failure(caught) == ("manager-not-served", {"manager": "Poetry", "file": "poetry.lock"})
+        read_manager(tree(tmp_path, uv_DOT_lock=""))
+    assert failure(caught) == ("manager-not-served", {"manager": "uv without pyproject.toml", "file": "uv.lock"})
 
 
 def test_included_files_belong_to_the_question(tmp_path: Path) -> None:

@@ -37,10 +37,12 @@ def resolved(*offers: Offer) -> Resolution:
     return resolution
 
 
+@pytest.mark.conformance("1.3-plan")
 def test_what_is_required_later_is_provided_earlier() -> None:
     assert resolved(offer("a", ("x", "")), offer("b", ("", "x"))).pack_ids == ("a", "b")
 
 
+@pytest.mark.conformance("1.3-plan")
 def test_a_provider_after_its_requirer_does_not_count() -> None:
     assert resolve_plan([offer("b", ("", "x")), offer("a", ("x", ""))]) is None
 
@@ -49,10 +51,12 @@ def test_a_buildpack_may_meet_its_own_requirement() -> None:
     assert resolved(offer("a", ("x", "x"))).pack_ids == ("a",)
 
 
+@pytest.mark.conformance("1.3-plan")
 def test_a_required_buildpack_that_provides_what_nobody_wants_fails_the_group() -> None:
     assert resolve_plan([offer("a", ("x", "")), offer("b", ("", ""))]) is None
 
 
+@pytest.mark.conformance("1.3-plan")
 def test_an_optional_one_that_is_not_needed_is_left_out() -> None:
     assert resolved(offer("a", ("x", ""), optional=True), offer("b", ("", ""))).pack_ids == ("b",)
 
@@ -66,16 +70,19 @@ def test_leaving_one_out_can_leave_out_the_next() -> None:
     assert resolved(*group).pack_ids == ("c",)
 
 
+@pytest.mark.conformance("1.3-plan")
 def test_alternatives_are_tried_depth_first() -> None:
     resolution = resolved(offer("a", ("x", ""), ("y", "")), offer("b", ("", "y")))
     assert [(entry.name, entry.providers) for entry in resolution.entries] == [("y", ("a",))]
 
 
+@pytest.mark.conformance("1.3-or")
 def test_an_optional_buildpack_with_alternatives_counts_as_required_until_its_last() -> None:
     # First alternative: required, provides x that nobody wants, so the trial fails. Last: optional, so it is dropped.
     assert resolved(offer("a", ("x", ""), ("z", ""), optional=True), offer("b", ("", ""))).pack_ids == ("b",)
 
 
+@pytest.mark.conformance("1.3-group")
 def test_a_group_of_which_nothing_is_left_fails() -> None:
     assert resolve_plan([offer("a", ("x", ""), optional=True)]) is None
 
@@ -87,6 +94,7 @@ def test_entries_reach_every_provider_until_one_meets_them() -> None:
     assert [want.name for want in find_for_provider(after_build(entries, "a", ["x"]), "b")] == ["x"]
 
 
+@pytest.mark.conformance("1.4-plan-entries")
 def test_unmet_of_a_name_that_was_never_asked_is_an_error() -> None:
     entries = resolved(offer("a", ("x", "x"))).entries
     with pytest.raises(LifecycleError) as caught:
@@ -114,11 +122,13 @@ def flat(order: list[list[GroupEntry]], *packs: Buildpack) -> list[list[str]]:
     return [[candidate.buildpack.id for candidate in group] for group in expand_order(order, packs)]
 
 
+@pytest.mark.conformance("1.2-order")
 def test_composites_expand_depth_first_left_to_right() -> None:
     meta = pack("m", (entry("a"), entry("b")), (entry("c"),))
     assert flat([[entry("m"), entry("d")]], meta, *map(pack, "abcd")) == [["a", "b", "d"], ["c", "d"]]
 
 
+@pytest.mark.conformance("1.2-order")
 def test_an_optional_composite_also_yields_the_group_without_it() -> None:
     meta = pack("m", (entry("a"),))
     assert flat([[entry("m", optional=True), entry("d")]], meta, *map(pack, "ad")) == [["a", "d"], ["d"]]

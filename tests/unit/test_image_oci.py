@@ -28,8 +28,8 @@ from buildpacks.order import BuildFailed, Json
 from tests.services.documents import LOCK, Shelf, make_shelf
 
 # Changed bytes mean that every image of every server gets a new name: change it only on purpose.
-GOLDEN_ID = "sha256:216529679384f897b5839f99ba9f56fdd3277c8a06ddbcd068383ef5fee59b0c"
-GOLDEN_MANIFEST = "sha256:bd81a8b800e65a9cfddb724b72e96b7961101ff15fbc8041b927b4393f35e1d3"
+GOLDEN_ID = "sha256:60815564f62fe3a58769bf06cc47108b6a8c3425dc19908cd9edf4b6b015f112"
+GOLDEN_MANIFEST = "sha256:bfdaa837f7f3142458b26caac22a3f53c49f28433c52461420a66a7b9762eb2f"
 
 
 @pytest.fixture(name="shelf")
@@ -136,7 +136,7 @@ def test_labels_are_those_that_the_reference_rebaser_reads(shelf: Shelf) -> None
         "algo.image": "1",
         "algo.model.kind": "pickle",
         "algo.model.path": "model/iris.joblib",
-        "algo.serve.kind": "sklearn-file",
+        "algo.serve.kind": "model-file",
         "io.buildpacks.base.distro.name": "debian",
         "io.buildpacks.base.distro.version": "12",
         "io.buildpacks.rebasable": "true",

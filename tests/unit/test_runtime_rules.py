@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from runtime.adk import AlgorithmException, ModelData, bind_apply
+from runtime.adk import bind_apply
 from runtime.board import Board
 from runtime.budget import may_load_before_fork, pool_environment, pool_size, read_cpu_quota
 from runtime.failure import BootFailed, describe, render_trace, write_json
@@ -54,7 +54,7 @@ def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, name: str, value: st
     assert (caught.value.code, caught.value.fields) == ("runtime-setting", {"name": name, "found": value})
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": "x"}', '{"kind": "function"}', '{"kind": "sklearn-file"}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": "x"}', '{"kind": "function"}', '{"kind": "model-file"}'])
 def test_a_serve_document_is_complete_or_refused(text: str) -> None:
     with pytest.raises(BootFailed, match="runtime-setting"):
         parse_serve(text)
@@ -196,18 +196,6 @@ def test_apply_gets_globals_by_arity_even_when_they_are_empty(tmp_path: Path) ->
     assert bind_apply(lambda value, state: (value, state), _nothing_loaded, tmp_path)(1) == (1, [])
     assert bind_apply(lambda value: value, lambda: 5, tmp_path)(1) == 1
     assert bind_apply(lambda value, state: state["k"], lambda data: {"k": data["nothing"]}, tmp_path)(1) is None
-
-
-def test_a_model_file_is_found_by_its_manifest_and_a_changed_one_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model/w.bin").write_bytes(b"weights")
-    entry = {"name": "w", "source_uri": "data://x/w.bin", "md5_checksum": "0" * 32, "fail_on_tamper": False}
-    manifest = tmp_path / "model_manifest.json"
-    manifest.write_text(json.dumps({"required_files": [entry]}))
-    assert ModelData(tmp_path).get_model("w") == str(tmp_path / "model/w.bin")
-    manifest.write_text(json.dumps({"required_files": [{**entry, "fail_on_tamper": True}]}))
-    with pytest.raises(AlgorithmException, match="the manifest says 000"):
-        ModelData(tmp_path).get_model("w")
 
 
 # Failures ------------------------------------------------------------------------------------------------------------

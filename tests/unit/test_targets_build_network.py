@@ -19,12 +19,25 @@ from gitserver.targets.build_network import (
     is_near,
     needs_default_index,
     place_of,
+    registry_urls,
     upstream_of,
 )
 from gitserver.targets.index_hosts import default_index
 from gitserver.targets.tls_hello import NotTls, read_hello
 
 INDEX = "https://index.example/simple"
+
+
+def test_registries_of_other_languages_are_read_from_what_the_operator_names() -> None:
+    env = {
+        "GOPROXY": "https://one.example/go|https://two.example,direct", "GOSUMDB": "sum.example https://three.example/db",
+        "NPM_CONFIG_REGISTRY": "https://four.example:8443/npm/", "MAVEN_MIRROR": "", "DEBIAN_MIRROR": "http://five.example",
+    }  # fmt: skip
+    assert registry_urls(env) == (
+        "https://four.example:8443/npm/", "https://one.example/go", "https://two.example", "https://three.example/db",
+        "http://five.example",
+    )  # fmt: skip
+    assert registry_urls({"GOPROXY": "off", "GOSUMDB": "off"}) == ()
 
 
 def test_indexes_are_read_as_uv_and_pip_read_them() -> None:

@@ -42,6 +42,12 @@ def test_plain_values_stay_readable(name: str, value: str) -> None:
     assert make_mask({name: value}).apply(text) == text
 
 
+def test_what_names_files_and_buildpacks_is_said_aloud() -> None:
+    config = {"BP_BUILDPACKS": "https://example.com/a/b#v1", "BP_TORCH_INDEX": "https://me:secret@example.com/x"}
+    printed = "".join(config.values()).encode()
+    assert make_mask(config).apply(printed) == config["BP_BUILDPACKS"].encode() + b"[masked]"
+
+
 def test_a_value_that_looks_like_a_secret_is_masked_under_any_name() -> None:
     assert make_mask({"MODE": "x7Gh-22kQ"}).apply(b"x7Gh-22kQ") == b"[masked]"
 

@@ -51,6 +51,7 @@ CASES = {
     "list_releases": Case("/api/v1/apps/alice/iris/releases"),
     "list_versions": Case("/api/v1/apps/alice/iris/versions"),
     "roll_back": Case("/api/v1/apps/alice/iris/rollback", {"release": 1}, owner=202),
+    "redeploy": Case("/api/v1/apps/alice/iris/redeploy", {"upgrade": True}, owner=202),
     "list_previews": Case("/api/v1/apps/alice/iris/previews"),
     "delete_preview": Case("/api/v1/apps/alice/iris/previews/feature/x", owner=202),
     "list_images": Case("/api/v1/apps/alice/iris/images"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
 
-from buildpacks.packs.cnb import ERROR, PASS, Context, PackFailed, human_size, step
+from buildpacks.packs.algo_model.describing import describe
+from buildpacks.packs.cnb import ERROR, PASS, Context, PackFailed, detail, step, warn
 
 PRIVATE_NAME = "_gitserver_runtime"
 COMMAND = ["python", "-P", "-m", PRIVATE_NAME]
@@ -20,35 +20,33 @@ def build(context: Context) -> int:
     if found is None:
         return ERROR
     serve, model = str(found["serve"]), json.loads(str(found["model"]))
-    step(_describe(json.loads(serve), model))
+    first, *more = describe(json.loads(serve), model, str(found.get("why", "")))
+    step(first)
+    for line in more:
+        detail(line)
+    warnings = found.get("warnings", [])
+    for line in warnings if isinstance(warnings, list) else []:
+        warn(str(line))
+    file = json.loads(serve)["file"]
+    if file:
+        from buildpacks.packs.references import warnings_of  # late: for pushes with code
+
+        for line in warnings_of(context.app, str(file)):
+            warn(line)
     _ship_runtime(context)
     context.write_env("serve", "env.launch", "ALGO_SERVE.override", serve)
     context.write_layer("serve", ["launch"], {})
     slices = found["slices"]
     assert isinstance(slices, list)
+    labels = {"algo.serve": serve, "algo.model": str(found["model"]), "algo.model-facts": str(found.get("seen", ""))}
     document: dict[str, object] = {
         "processes": [{"type": "web", "command": COMMAND, "default": True}],
-        "labels": [{"key": "algo.serve", "value": serve}, {"key": "algo.model", "value": str(found["model"])}],
+        "labels": [{"key": key, "value": value} for key, value in labels.items() if value],
     }
     if slices:
         document["slices"] = [{"paths": [_escape_glob(str(path))]} for path in slices]
     context.write_toml("launch.toml", document)
     return PASS
-
-
-def _describe(serve: Mapping[str, object], model: Mapping[str, object] | None) -> str:
-    """`Model: iris.joblib 4.1 kB, sklearn Pipeline, input (n, 4), written by scikit-learn 1.7.2`."""
-    if model is None:
-        return f"Model: {serve['file']}, {serve['kind']} {serve['name']}"
-    parts = [f"{str(model['path']).rsplit('/', 1)[-1]} {human_size(int(str(model.get('size', 0))))}"]
-    parts.append(" ".join(filter(None, [str(model["framework"]), str(model.get("class", ""))])))
-    if "features" in model:
-        parts.append(f"input (n, {model['features']})")
-    if model["version"] and model["framework"] == "sklearn":
-        parts.append(f"written by scikit-learn {model['version']}")
-    if serve["file"]:
-        parts.append(f"served by {serve['file']}, {serve['kind']} {serve['name']}")
-    return f"Model: {', '.join(parts)}"
 
 
 def _ship_runtime(context: Context) -> None:
@@ -73,7 +71,8 @@ def _ship_runtime(context: Context) -> None:
         os.makedirs(os.path.dirname(f"{target}/{name}"), exist_ok=True)  # noqa: PTH103, PTH120 -- no pathlib in buildpacks
         shutil.copyfile(f"{source}/{name}", f"{target}/{name}")
     compiler = context.env.get("ALGO_COMPILER") or json.dumps({"argv": ["python3"], "env": {}})
-    compile_folder(compiler, f"{context.layers}/runtime", "/layers/algo_model/runtime")
+    cache = context.env.get("ALGO_BYTECODE", "")
+    compile_folder(compiler, f"{context.layers}/runtime", "/layers/algo_model/runtime", cache)
     context.write_env("runtime", "env.launch", "PYTHONPATH.prepend", f"{context.layers}/runtime")
     context.write_env("runtime", "env.launch", "PYTHONPATH.delim", ":")
     context.write_layer("runtime", ["launch"], metadata)

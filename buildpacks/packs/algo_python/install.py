@@ -11,7 +11,7 @@ from buildpacks.packs.algo_python.manager import Manager
 from buildpacks.packs.cnb import Context
 
 IMAGE_PATH = "/layers/algo_python/deps"
-LAYOUT = "2"  # part of the key: layers laid out otherwise are made again
+LAYOUT = "3"  # part of the key: layers laid out otherwise are made again
 _LITTER = (
     ".gitignore", ".lock", "CACHEDIR.TAG", "bin/activate", "bin/activate.bat", "bin/activate.csh", "bin/activate.fish",
     "bin/activate.nu", "bin/activate.ps1", "bin/activate.xsh", "bin/activate_this.py", "bin/deactivate.bat",
@@ -53,7 +53,7 @@ def install(context: Context, lock: str, python: Interpreter, manager: Manager) 
         # copy, never link: what a layer holds must share no inode with a cache that other builds write.
         command = ["pip", "install", "--python", f"{target}/bin/python", "--no-deps", "--link-mode", "copy", "--quiet"]
         command += [*for_platform(context.env, python), "--requirement", lock_path]
-        if "--hash=" in lock and "file://" not in lock and "git+" not in lock:
+        if _is_hashed(lock):
             command.append("--require-hashes")
         if context.env.get("ALGO_WHEELS_ONLY") == "1":
             command.append("--no-build")
@@ -64,8 +64,14 @@ def install(context: Context, lock: str, python: Interpreter, manager: Manager) 
         except FileNotFoundError:
             pass  # uv's set of activation scripts differs by version
     _neutralise(target, python)
-    compile_folder(python.compiling(), target, IMAGE_PATH)
+    compile_folder(python.compiling(), target, IMAGE_PATH, context.env.get("ALGO_BYTECODE", ""))
     return size_of(target)
+
+
+def _is_hashed(lock: str) -> bool:
+    """Every package of a lock has a hash: folders and repositories have none, and then uv checks those that do."""
+    lines = lock.replace("\\\n", " ").splitlines()
+    return all("--hash=" in line for line in lines if line.strip() and not line.lstrip().startswith(("#", "-")))
 
 
 def for_platform(env: Mapping[str, str], python: Interpreter) -> list[str]:
@@ -101,6 +107,12 @@ def _run(command: list[str], context: Context, python: Interpreter, manager: Man
 def size_of(folder: str) -> int:
     """Bytes of all files below a folder."""
     total = 0
-    for here, _, names in os.walk(folder):
-        total += sum(os.lstat(f"{here}/{name}").st_size for name in names if not os.path.islink(f"{here}/{name}"))  # noqa: PTH114 -- no pathlib in buildpacks
+    folders = [folder]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif not entry.is_symlink():
+                    total += entry.stat(follow_symlinks=False).st_size
     return total

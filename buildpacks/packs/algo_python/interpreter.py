@@ -1,4 +1,4 @@
-"""Which Python an app gets, and why: the reason is printed, so that no version is a surprise."""
+"""Which of the Pythons at hand an app gets."""
 
 from __future__ import annotations
 
@@ -8,20 +8,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from buildpacks.packs.algo_python.wanted import Wanted, satisfies
 from buildpacks.packs.cnb import PackFailed
 
-_PIN = re.compile(r"(?:cpython[-@]|python-)?(\d+)\.(\d+)(?:\.(\d+))?")
-_CLAUSE = re.compile(r"\s*(===|==|~=|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)*)(\.\*)?\s*")
 _ASK = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.implementation.name)"
 LIMIT_S = 20
 IMAGE_PYTHON = "/usr/bin/python3."  # the same wherever it lies here, or an image would know where it was built
-
-
-class Wanted(NamedTuple):
-    """spec as PEP 440 clauses ('' for any); reason as it is printed: the file that says so, or 'default'."""
-
-    spec: str
-    reason: str
 
 
 class Interpreter(NamedTuple):
@@ -56,89 +48,40 @@ class Interpreter(NamedTuple):
         return json.dumps({"argv": list(self.compiler) or [self.path], "env": dict(self.compiler_env)})
 
 
-def read_wanted(app: str, files: Mapping[str, bytes]) -> Wanted:
-    """.python-version, then requires-python of pyproject.toml, then the lock's; else any. Raises PackFailed."""
-    try:
-        with open(f"{app}/.python-version", encoding="utf-8", errors="replace") as file:
-            text = next(
-                (line.strip() for line in file.read(4096).splitlines() if line.strip()[:1] not in {"", "#"}), ""
-            )
-    except (FileNotFoundError, IsADirectoryError):
-        text = ""
-    if text:
-        match = _PIN.fullmatch(text)
-        if match is None:
-            raise PackFailed("python-version-bad", file=".python-version", found=text[:80])
-        return Wanted(
-            f"=={match[1]}.{match[2]}.{match[3]}" if match[3] else f"=={match[1]}.{match[2]}.*", ".python-version"
-        )
-    for name in ("pyproject.toml", "uv.lock"):
-        spec = _requires_python(app, name, files)
-        if spec:
-            if satisfies((3, 11, 0), spec) is None:
-                raise PackFailed("python-version-bad", file=name, found=spec[:80])
-            return Wanted(spec, f"requires-python {spec} in {name}")
-    return Wanted("", "default")
-
-
-def satisfies(version: tuple[int, int, int], spec: str) -> bool | None:
-    """The version meets every clause; None when spec is none that we can read. Source: PEP 440, release segments."""
-    verdict = True
-    for clause in filter(None, (part.strip() for part in spec.split(","))):
-        match = _CLAUSE.fullmatch(clause)
-        if match is None:
-            return None
-        numbers = tuple(int(part) for part in match[2].split("."))
-        verdict = verdict and _meets(version, match[1], numbers, wildcard=match[3] is not None)
-    return verdict
-
-
-def _meets(version: tuple[int, int, int], operator: str, numbers: tuple[int, ...], *, wildcard: bool) -> bool:
-    padded = (*numbers, 0, 0, 0)[:3]
-    match operator:
-        case "==" | "===":
-            return version[: len(numbers)] == numbers[:3] if wildcard else version == padded
-        case "!=":
-            return version[: len(numbers)] != numbers[:3] if wildcard else version != padded
-        case "~=":
-            return version >= padded and version[: len(numbers) - 1] == numbers[:-1]
-        case ">=":
-            return version >= padded
-        case "<=":
-            return version <= padded
-        case ">":
-            return version > padded
-        case _:
-            return version < padded
-
-
 def choose(wanted: Wanted, env: Mapping[str, str], previous: str) -> Interpreter:
-    """The first of BP_PYTHONS that fits; the version of the last build goes first where nothing pins one.
+    """The first of those at hand that fits; an app keeps its minor version while that fits.
 
     previous  the full version that the app has now, '' at its first build
     Raises    PackFailed('python-missing') with what there is
     """
     available = []
     fitting = None
-    for found in _candidates(env, wanted.spec):
+    for found in candidates(env, wanted.spec):
         available.append(found.full)
         if wanted.spec and not satisfies(found.version, wanted.spec):
             continue
         if not previous or wanted.reason == ".python-version" or found.full == previous:
             return found
-        fitting = fitting or found
+        # The same minor version before any other: a server's new patch moves nobody to another Python.
+        if fitting is None or (found.minor == _minor(previous) and fitting.minor != found.minor):
+            fitting = found
     chosen = fitting or _download(wanted, env)
     if chosen is None:
         raise PackFailed(
             "python-missing",
-            wanted=wanted.spec.removeprefix("==").removesuffix(".*"),
+            wanted=wanted.exact or wanted.spec.removeprefix("==").removesuffix(".*"),
             reason=wanted.reason,
             available=list(dict.fromkeys(available)) or ["none"],
         )
     return chosen
 
 
-def _candidates(env: Mapping[str, str], spec: str) -> Iterator[Interpreter]:
+def _minor(full: str) -> str:
+    return full.rpartition(".")[0]
+
+
+def candidates(env: Mapping[str, str], spec: str) -> Iterator[Interpreter]:
+    """Pythons at hand, the server's favourite first; those whose name fits spec before others. Each costs a start."""
     if env.get("ALGO_GROUND"):
         yield from _of_stack(env["ALGO_GROUND"])
         return
@@ -201,21 +144,3 @@ def _download(wanted: Wanted, env: Mapping[str, str]) -> Interpreter | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return ask(os.path.realpath(found))
-
-
-def _requires_python(app: str, name: str, files: Mapping[str, bytes]) -> str:
-    import tomllib
-
-    data = files.get(name)
-    if data is None:
-        try:
-            with open(f"{app}/{name}", "rb") as file:
-                data = file.read(4 << 20)
-        except (FileNotFoundError, IsADirectoryError):
-            return ""
-    try:
-        document = tomllib.loads(data.decode())
-    except ValueError:
-        return ""  # manager.py says what is wrong with it
-    table = document.get("project", {}) if name == "pyproject.toml" else document
-    return str(table.get("requires-python", "")) if isinstance(table, dict) else ""

@@ -8,16 +8,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from buildpacks.packs.algo_python.credentials import INDEX_NAMES
 from buildpacks.packs.algo_python.install import for_platform
 from buildpacks.packs.algo_python.interpreter import Interpreter
 from buildpacks.packs.algo_python.manager import Manager, canonical, hide_secrets
-from buildpacks.packs.cnb import Context
+from buildpacks.packs.cnb import Context, PackFailed, detail
 
 _PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)", re.MULTILINE)
-_INDEX_NAMES = (
-    "UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX",
-    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX",
-)  # fmt: skip
+_CHOICES = ("BP_GPU", "BP_CPU_BUILDS")
+_OPTION = re.compile(r"\s*(?:-i|-f|--index-url|--extra-index-url|--find-links|--no-index)\b[^#\n]*")
 
 
 class Extra(NamedTuple):
@@ -73,40 +72,27 @@ def inputs_key(manager: Manager, extras: Sequence[Extra], python: Interpreter, e
         "extras": [extra.spec for extra in extras],
         "python": python.minor,
         "platform": env.get("ALGO_PLATFORM", ""),
-        "indexes": [(name, hide_secrets(env[name])) for name in _INDEX_NAMES if env.get(name)],
+        "indexes": [(name, hide_secrets(env[name])) for name in INDEX_NAMES if env.get(name)],
+        "choices": [(name, env[name]) for name in _CHOICES if env.get(name)],
     }
     return hashlib.sha256(repr(sorted(question.items())).encode()).hexdigest()
 
 
 def make_lock(context: Context, manager: Manager, extras: Sequence[Extra], python: Interpreter) -> str:
-    """Ask uv. The user's file and the extras are resolved together, so one consistent set comes out.
+    """What is installed, exactly: the user's own lock with what serving needs beside it, or what uv resolves.
 
     Raises  PackFailed, see uv.explain_uv
     """
-    from buildpacks.packs.algo_python.uv import run_uv  # late: most pushes ask nothing new
-
-    scratch = f"{context.layers}/scratch"
-    os.makedirs(scratch, exist_ok=True)  # noqa: PTH103 -- no pathlib in buildpacks
-    sources = []
-    if manager.kind == "uv":
-        sources.append(_export(context, manager, python, scratch))
-    elif manager.kind != "none":
-        sources.append(manager.file)
-    if extras:
-        with open(f"{scratch}/needed-to-serve.txt", "w", encoding="utf-8") as file:
-            file.write("".join(f"{extra.spec}\n" for extra in extras))
-        sources.append(f"{scratch}/needed-to-serve.txt")
+    os.makedirs(f"{context.layers}/scratch", exist_ok=True)  # noqa: PTH103 -- no pathlib in buildpacks
+    if manager.kind == "uv" or manager.locked is not None:
+        return _beside(context, manager, extras, python, _own_lock(context, manager, python))
+    sources = _sources(context, manager, extras)
     if not sources:
         return ""
-    command = [
-        "pip", "compile", *sources, "--generate-hashes", "--no-annotate", "--no-header", "--python", python.path,
-        "--output-file", f"{scratch}/lock.txt", "--quiet", *for_platform(context.env, python),
-    ]  # fmt: skip
-    if context.env.get("ALGO_WHEELS_ONLY") == "1":
-        command.append("--no-build")
-    run_uv(command, context.env, cwd=context.app, manager=manager, python=python.full)
-    with open(f"{scratch}/lock.txt", encoding="utf-8") as file:
-        return file.read()
+    lock = _bounded(context, manager, python, sources)
+    from buildpacks.packs.algo_python.variants import use_cpu_builds  # late: most pushes ask nothing new
+
+    return _options(manager) + use_cpu_builds(context, manager, python, lock)
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -114,15 +100,116 @@ def pins(lock: str) -> dict[str, str]:
     return {canonical(name): version for name, version in _PIN.findall(lock)}
 
 
-def _export(context: Context, manager: Manager, python: Interpreter, scratch: str) -> str:
+def _sources(context: Context, manager: Manager, extras: Sequence[Extra]) -> list[str]:
+    """Files for uv: the user's own or the cleaned ones in their place, and what serving needs."""
+    from buildpacks.packs.algo_python.uv import ASKED
+
+    asked = f"{context.layers}/scratch/{ASKED}"
+    for path, text in manager.texts.items():
+        os.makedirs(os.path.dirname(f"{asked}/{path}"), exist_ok=True)  # noqa: PTH103, PTH120 -- no pathlib in buildpacks
+        with open(f"{asked}/{path}", "w", encoding="utf-8") as file:
+            file.write(text)
+    own = manager.file if manager.kind != "none" else ""
+    if manager.texts:
+        own = f"{asked}/{next(iter(manager.texts))}"
+    # conda's includes stand beside its list, not in it.
+    included = [f"{asked}/{path}" for path in list(manager.texts)[1:]] if manager.kind == "conda" else []
+    needed_file = _write_extras(context, extras)
+    return [source for source in (own, *included, needed_file) if source]
+
+
+def _write_extras(context: Context, extras: Sequence[Extra]) -> str:
+    if not extras:
+        return ""
+    path = f"{context.layers}/scratch/needed-to-serve.txt"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("".join(f"{extra.spec}\n" for extra in extras))
+    return path
+
+
+def _bounded(context: Context, manager: Manager, python: Interpreter, sources: Sequence[str]) -> str:
+    """Resolve with bounds for what is known to clash; without them where they leave no solution."""
+    from buildpacks.packs.algo_python.clashes import find_bounds
+
+    bounds = find_bounds(manager.named)
+    if not bounds:
+        return _compile(context, manager, python, sources)
+    path = f"{context.layers}/scratch/known-clashes.txt"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("".join(f"{clash.dep}{clash.bound}\n" for clash in bounds))
+    try:
+        lock = _compile(context, manager, python, sources, "--constraints", path)
+    except PackFailed:
+        return _compile(context, manager, python, sources)
+    locked = pins(lock)
+    for clash in bounds:
+        if clash.dep in locked:
+            version = manager.named[clash.name].lstrip("= ")
+            detail(f"Added {clash.dep}{clash.bound}: {clash.name} {version} needs it")
+    return lock
+
+
+def _compile(context: Context, manager: Manager, python: Interpreter, sources: Sequence[str], *options: str) -> str:
+    from buildpacks.packs.algo_python.uv import run_uv
+
+    output = f"{context.layers}/scratch/lock.txt"
+    command = [
+        "pip", "compile", *sources, *options, "--generate-hashes", "--no-annotate", "--no-header", "--python",
+        python.path, "--output-file", output, "--upgrade", "--quiet", *for_platform(context.env, python),
+    ]  # fmt: skip
+    if context.env.get("ALGO_WHEELS_ONLY") == "1":
+        command.append("--no-build")
+    run_uv(command, context.env, cwd=context.app, manager=manager, python=python.full)
+    with open(output, encoding="utf-8") as file:
+        return file.read()
+
+
+def _options(manager: Manager) -> str:
+    """Indexes that the user's own lines name: what was found there is fetched from there. They hold no secret."""
+    found = [
+        line.strip() for text in manager.texts.values() for line in text.split("\n") if _OPTION.fullmatch(line)
+    ]  # fmt: skip
+    return "".join(f"{line}\n" for line in dict.fromkeys(found))
+
+
+def _own_lock(context: Context, manager: Manager, python: Interpreter) -> str:
+    """The lock of the user, for this place: exact versions and hashes as they are."""
+    from buildpacks.packs.algo_python.locks import parse_lines, render_lock
+    from buildpacks.packs.algo_python.markers import marker_env
+
+    packages = manager.locked
+    if packages is None:
+        packages = parse_lines(_export(context, manager, python))
+        if packages is None:
+            raise PackFailed("lock-bad", file=manager.file, message="a package without a version or without hashes")
+    lock = render_lock(packages, marker_env(python, context.env, os.uname().machine))
+    if any(name in pins(lock) for name in ("triton", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13")):
+        detail(f"{manager.file} locks CUDA libraries, and a lock is taken as it is: lock builds for processors to save "
+               "about 3 GB")  # fmt: skip
+    return _options(manager) + lock
+
+
+def _beside(context: Context, manager: Manager, extras: Sequence[Extra], python: Interpreter, lock: str) -> str:
+    """The user's lock, and what serving needs besides: resolved so that it fits, changing nothing of the lock."""
+    from buildpacks.packs.algo_python.locks import split_lock
+
+    locked = pins(lock)
+    path = _write_extras(context, [extra for extra in extras if extra.name not in locked])
+    if not path:
+        return lock
+    fixed = f"{context.layers}/scratch/locked.txt"
+    with open(fixed, "w", encoding="utf-8") as file:
+        file.write("".join(f"{name}=={version}\n" for name, version in locked.items()))
+    more = split_lock(_compile(context, manager, python, [path], "--constraints", fixed))
+    return lock + "".join(text for name, text in more.items() if name not in locked)
+
+
+def _export(context: Context, manager: Manager, python: Interpreter) -> str:
     from buildpacks.packs.algo_python.uv import run_uv
 
     # --frozen: the lock is what the user tested; whether it still fits pyproject.toml is theirs to say.
-    text = run_uv(
-        ["export", "--frozen", "--no-dev", "--no-emit-project", "--no-hashes", "--no-header", "--no-annotate",
-         "--format", "requirements-txt", "--python", python.path, "--quiet"],
+    return run_uv(
+        ["export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--no-annotate", "--format",
+         "requirements-txt", "--python", python.path, "--quiet"],
         context.env, cwd=context.app, manager=manager, python=python.full,
     )  # fmt: skip
-    with open(f"{scratch}/uv.lock.txt", "w", encoding="utf-8") as file:
-        file.write(text)
-    return f"{scratch}/uv.lock.txt"

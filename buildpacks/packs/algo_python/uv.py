@@ -7,14 +7,19 @@ import re
 import subprocess
 from collections.abc import Mapping, Sequence
 
+from buildpacks.packs.algo_python.credentials import hide
 from buildpacks.packs.algo_python.manager import Manager, canonical, hide_secrets
 from buildpacks.packs.cnb import PackFailed
 
 _NOT_FOUND = re.compile(r"Because (\S+) was not found in the (?:package registry|provided package locations)")
 _NO_VERSION = re.compile(r"(?:there (?:is|are) no versions? of|only) ([A-Za-z0-9._-]+)((?:[=<>!~]=?=?)\S+)?")
+_NEEDS_PYTHON = re.compile(
+    r"the (?:current|requested) Python version \(([^)]+)\) does not satisfy \S+ and ([A-Za-z0-9._-]+?)==\S+ depends on "
+    r"Python(\S+?),?\s"
+)
 _PLACE = re.compile(r"^error: (.+): ([^:\n]+):(\d+):\d+$", re.MULTILINE)
 _PARSE = re.compile(r"Couldn't parse requirement in `([^`]+)` at position (\d+)\s*\n\s*cause: (.+)")
-_NETWORK = re.compile(r"Failed to fetch|error sending request|dns error|[Cc]onnection refused|operation timed out")
+NETWORK = re.compile(r"Failed to fetch|error sending request|dns error|[Cc]onnection refused|operation timed out")
 _URL = re.compile(r"https?://[^\s`)]+")
 _DENIED = re.compile(
     r"HTTP status client error \((401|403|407)|status code (401|403)|[Uu]nauthorized|Missing credentials"
@@ -29,12 +34,25 @@ _SOURCE_FAILED = re.compile(
     r"Failed to (?:build|download and build) `?([^\s`]+)`?|Build backend (?:failed|returned an error)"
 )
 _HASH = re.compile(r"Hash mismatch for `([^`]+)`")
+ASKED = "asked"  # folder of the files that uv reads in place of the user's
+LISTED = ".listed"  # ends the name of a list that was made of a file which is none
 _SPACE = re.compile(r"no space left on device|ENOSPC", re.IGNORECASE)
 
 
 def uv_env(env: Mapping[str, str]) -> dict[str, str]:
     """The environment for uv: what we were given, pip's settings in uv's names, no surprises from files of users."""
-    names = ("PATH", "HOME", "TMPDIR", "LANG", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+    names = (
+        "PATH",
+        "HOME",
+        "TMPDIR",
+        "LANG",
+        "NETRC",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+    )
     passed = {
         name: value
         for name, value in env.items()
@@ -65,20 +83,33 @@ def uv_env(env: Mapping[str, str]) -> dict[str, str]:
 
 def run_uv(arguments: Sequence[str], env: Mapping[str, str], *, cwd: str, manager: Manager, python: str) -> str:
     """Run uv to its end; returns what it wrote to stdout. Raises PackFailed with the cause in the user's terms."""
-    done = subprocess.run(
-        [env.get("BP_UV", "uv"), *arguments],
-        env=uv_env(env),
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )  # the build's own time limit holds here too
+    done = ask_uv(arguments, env, cwd=cwd)
     if done.returncode == 0:
         return done.stdout
     wheels_only = env.get("ALGO_WHEELS_ONLY") == "1"
-    raise explain_uv(done.stderr, cwd=cwd, manager=manager, python=python, wheels_only=wheels_only)
+    failed = explain_uv(done.stderr, cwd=cwd, manager=manager, python=python, wheels_only=wheels_only)
+    own = [name for name in ("BP_INDEX_URL", "BP_EXTRA_INDEX_URL", "BP_NETRC") if env.get(name)]
+    if failed.code == "index-denied" and own:
+        raise PackFailed("index-secret-refused", url=failed.fields["url"], setting=own[0])
+    raise failed
+
+
+def ask_uv(
+    arguments: Sequence[str], env: Mapping[str, str], *, cwd: str, timeout_s: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run uv and give back what it said, without secrets.
+
+    timeout_s  None: the build's own time limit holds. One that passes reads like an index that does not answer
+    """
+    command = [env.get("BP_UV", "uv"), *arguments]
+    try:
+        done = subprocess.run(
+            command, env=uv_env(env), cwd=cwd, capture_output=True, text=True, errors="replace",
+            stdin=subprocess.DEVNULL, check=False, timeout=timeout_s,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"error: operation timed out after {timeout_s:.0f} s")
+    return subprocess.CompletedProcess(command, done.returncode, done.stdout, hide(done.stderr, env))
 
 
 def explain_uv(stderr: str, *, cwd: str, manager: Manager, python: str, wheels_only: bool) -> PackFailed:
@@ -91,6 +122,9 @@ def explain_uv(stderr: str, *, cwd: str, manager: Manager, python: str, wheels_o
     if place is not None:
         return _syntax_at(place[2], int(place[3]), place[1], cwd, manager)
     missing = _NOT_FOUND.search(text)
+    # An index that refuses us does not say what it has: then a name that was not found anywhere may be there.
+    if missing is not None and _DENIED.search(text):
+        return PackFailed("index-denied", url=_url(text.partition(" hint: ")[2] or text))
     if missing is not None:
         return PackFailed("requirement-missing", name=missing[1], **_where(manager, missing[1]))
     return (
@@ -104,7 +138,7 @@ def explain_uv(stderr: str, *, cwd: str, manager: Manager, python: str, wheels_o
 def _index_failure(text: str, stderr: str) -> PackFailed | None:
     if _DENIED.search(text):
         return PackFailed("index-denied", url=_url(text))
-    if _NETWORK.search(text):
+    if NETWORK.search(text):
         causes = _causes(stderr)
         return PackFailed("index-unreachable", url=_url(text), cause=causes[-1][:200] if causes else "no answer")
     if _SPACE.search(text):
@@ -128,6 +162,11 @@ def _source_failure(text: str, stderr: str, manager: Manager, python: str, *, wh
 
 def _unsatisfiable(text: str, manager: Manager) -> PackFailed:
     explanation = re.sub(r"^.*?cause: ", "", text).split(" hint: ")[0][:1200]
+    needs = _NEEDS_PYTHON.search(explanation)
+    if needs is not None and canonical(needs[2]) in manager.lines:
+        return PackFailed(
+            "needs-other-python", name=needs[2], spec=needs[3], python=needs[1], **_where(manager, needs[2])
+        )
     asked = _NO_VERSION.search(explanation)
     if asked is not None and "depends on" not in explanation:
         return PackFailed(
@@ -139,16 +178,27 @@ def _unsatisfiable(text: str, manager: Manager) -> PackFailed:
 
 
 def _syntax(parse: re.Match[str], cwd: str, manager: Manager) -> PackFailed:
-    file = os.path.relpath(os.path.join(cwd, parse[1]), cwd)
-    number = manager.files.get(file, b"")[: int(parse[2])].count(b"\n") + 1
-    return _syntax_at(parse[1], number, parse[3], cwd, manager)
+    path = _repo_path(parse[1], cwd)
+    read = manager.texts.get(path)
+    data = manager.files.get(path, b"") if read is None else read.encode()
+    return _syntax_at(parse[1], data[: int(parse[2])].count(b"\n") + 1, parse[3], cwd, manager)
 
 
 def _syntax_at(path: str, number: int, message: str, cwd: str, manager: Manager) -> PackFailed:
-    file = os.path.relpath(os.path.join(cwd, path), cwd)
-    lines = manager.files.get(file, b"").decode("utf-8", "replace").splitlines()
+    name = _repo_path(path, cwd)
+    text = manager.texts.get(name) or manager.files.get(name, b"").decode("utf-8", "replace")
+    lines = text.split("\n")
     shown = lines[number - 1].strip()[:200] if number <= len(lines) else ""
+    file = name.removesuffix(LISTED)
+    if name != file:  # a list made of the user's file: its lines are found by what they ask for
+        number = next((line for _, line, spec in manager.lines.values() if spec == shown), number)
     return PackFailed("requirements-syntax", file=file, line=number, text=shown, message=message.strip()[:300])
+
+
+def _repo_path(path: str, cwd: str) -> str:
+    """The user's file behind a path that uv names: its own, or the cleaned one in its place."""
+    _, asked, rest = path.rpartition(f"/{ASKED}/")
+    return rest if asked else os.path.relpath(os.path.join(cwd, path), cwd)
 
 
 def _where(manager: Manager, name: str) -> dict[str, object]:

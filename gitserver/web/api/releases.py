@@ -88,6 +88,36 @@ def roll_back(call: Call) -> Answer:
     return Answer(document=build_document(build), status=202)
 
 
+@registry.route(
+    "POST",
+    "/api/v1/apps/<owner>/<app>/redeploy",
+    Access.APP_OWNER,
+    takes=s.record({}, {"upgrade": s.flag("ask anew for what earlier builds locked, such as unpinned packages")}),
+    answers=BUILD,
+    status=202,
+)
+def redeploy(call: Call) -> Answer:
+    """Build the commit that production serves once more, and release it"""
+    serving = find_production_release(call.services, call.app)
+    if serving is None:
+        raise Problem("nothing-serves", environment="production", action="redeploy")
+    new = NewBuild(
+        app_id=call.app.id,
+        env_kind=EnvKind.PRODUCTION,
+        branch=PRODUCTION_BRANCH,
+        kind=BuildKind.REDEPLOY,
+        git_ref="refs/heads/redeploy",
+        old=serving.commit,
+        new=serving.commit,
+        commit=serving.commit,
+        actor=call.caller.name,
+        options={"upgrade": "true"} if call.body.get("upgrade") is True else {},
+    )
+    build = call.services.pushes.submit([new])[0]
+    call.record("app.redeploy", app=str(call.app.name), build=build.id, release=serving.number)
+    return Answer(document=build_document(build), status=202)
+
+
 def _to_version(call: Call) -> NewBuild:
     tag = str(call.body["version"])
     version = call.services.ledger.find_version(call.app.id, tag)

@@ -1,0 +1,160 @@
+"""Hugging Face transformers folders: the task from the architecture, a pipeline from the folder alone.
+
+The network is off limits (HF_HUB_OFFLINE): everything comes from the folder, the tokenizer too. Code in the folder is
+not run (trust_remote_code stays off). Texts in, what the pipeline says out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..model import Tensor, TensorSpec
+from ..refusal import Flaw, Refused, unfit
+from ..rows import name_of
+from .loaded import NeedsCode, Opened
+from .row_model import DEFAULT_SIGNATURES
+from .threads import threads_per_call
+
+if TYPE_CHECKING:
+    from ..settings import ServeDoc
+
+DISTRIBUTION = "transformers"
+# The end of an architecture's name to the task. Source: transformers documentation, AutoModel classes and pipelines.
+TASKS = (
+    ("ForSequenceClassification", "text-classification"),
+    ("ForTokenClassification", "token-classification"),
+    ("ForMaskedLM", "fill-mask"),
+    ("ForCausalLM", "text-generation"),
+    ("LMHeadModel", "text-generation"),
+    ("Model", "feature-extraction"),
+)
+
+
+def import_framework() -> str:
+    """transformers' version, told to stay offline before it looks."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its pool would not survive a fork
+    from .torch import import_framework as import_torch
+
+    import_torch()
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return str(transformers.__version__)
+
+
+def open_model(path: Path, serve: ServeDoc) -> Opened:
+    """The pipeline of the folder. Raises NeedsCode for a task that takes more than a text."""
+    del serve
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    architecture = next(iter(config.get("architectures") or ()), "")
+    task = next((task for ending, task in TASKS if architecture.endswith(ending)), None)
+    if task is None:
+        raise NeedsCode(
+            f"a transformers folder of {architecture or 'an architecture that it does not name'}, whose inputs are "
+            "more than one text",
+            "a handler.py with `class EndpointHandler`, or a predict.py that calls the model",
+        )
+    from transformers import pipeline
+
+    asked = pipeline(task, model=str(path), tokenizer=str(path), device="cpu", trust_remote_code=False)
+    model = TextModel(pipeline=asked, task=task, title=f"transformers {architecture} ({task})")
+    return Opened(model=model, zeros={"instances": ["a"]} if task != "fill-mask" else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextModel:
+    """A pipeline that takes texts. One at a time: fast tokenizers keep the settings of a call in themselves."""
+
+    pipeline: Callable[..., Any]
+    task: str
+    title: str
+    platform: str = "transformers"
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """Texts."""
+        return (TensorSpec(name="text", datatype="BYTES", shape=(-1,)),)
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """Numbers of each token, or one JSON text for each text."""
+        if self.task == "feature-extraction":
+            return (TensorSpec(name="features", datatype="FP64", shape=(-1, -1, -1, -1)),)
+        return (TensorSpec(name="result", datatype="BYTES", shape=(-1,)),)
+
+    def native(self, value: Any) -> Any:
+        """A text, texts, {"instances": texts}, or {"inputs": text or texts, "parameters": {...}}: {"predictions"}."""
+        parameters: Mapping[str, Any] = {}
+        if isinstance(value, Mapping):
+            key = next((key for key in ("instances", "inputs") if key in value), None)
+            if key is None:
+                raise unfit(Flaw(path="", message='expected {"inputs": "a text"} or {"instances": ["a text"]}'))
+            parameters = value.get("parameters") or {}
+            if not isinstance(parameters, Mapping):
+                raise unfit(Flaw(path="/parameters", message=f"expected an object, got {name_of(parameters)}"))
+            at, value = f"/{key}", value[key]
+        else:
+            at = ""
+        return {"predictions": self._ask(_texts(value, at), parameters)}
+
+    def rows(self, instances: Sequence[Any], signature: str) -> Any:
+        """n texts, each alone or an object of one, to n results."""
+        _only_default(signature)
+        return self._ask(_texts([_unwrapped(row) for row in instances], "/instances"), {})
+
+    def columns(self, inputs: Any, signature: str) -> Any:
+        """Texts, alone or by one name."""
+        _only_default(signature)
+        return self._ask(_texts(_unwrapped(inputs), "/inputs"), {})
+
+    def tensors(self, inputs: Sequence[Tensor], wanted: Sequence[str]) -> Mapping[str, Any]:
+        """One tensor of texts to one output."""
+        name = self.outputs[0].name
+        unknown = [other for other in wanted if other not in (name, "output-0")]
+        if unknown:
+            flaw = Flaw(path="/outputs", message=f"this model has: {name}")
+            raise Refused(422, f"unknown output {unknown[0]!r}", flaws=[flaw])
+        if len(inputs) != 1 or inputs[0].datatype != "BYTES":
+            raise unfit(Flaw(path="/inputs", message="expected one tensor of BYTES"))
+        texts = [str(text) for text in inputs[0].value.reshape(-1).tolist()]
+        return {asked: self._ask(texts, {}) for asked in (wanted or (name,))}
+
+    def _ask(self, texts: Sequence[str], parameters: Mapping[str, Any]) -> list[Any]:
+        import torch
+
+        torch.set_num_threads(threads_per_call())  # a setting of each thread, and calls come from many
+        with self.lock, torch.inference_mode():
+            return [self.pipeline(text, **parameters) for text in texts]
+
+
+def _texts(value: Any, at: str) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list) or not value:
+        raise unfit(Flaw(path=at, message=f"expected a text or a list of texts, got {name_of(value)}"))
+    flaws = [
+        Flaw(path=f"{at}/{index}", message=f"expected a string, got {name_of(text)}")
+        for index, text in enumerate(value)
+        if not isinstance(text, str)
+    ]
+    if flaws:
+        raise unfit(*flaws[:10])
+    return value
+
+
+def _unwrapped(value: Any) -> Any:
+    return next(iter(value.values())) if isinstance(value, Mapping) and len(value) == 1 else value
+
+
+def _only_default(signature: str) -> None:
+    if signature not in DEFAULT_SIGNATURES:
+        raise Refused(422, f"unknown signature {signature!r}")

@@ -1,0 +1,250 @@
+"""Tensors by signature, bundles of parts and the telling of failures: what needs no framework but numpy and sklearn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from runtime.frameworks.casting import ArraySpec, array_from_json, cast_tensor
+from runtime.frameworks.loaded import NeedsCode, Origin, failure_of
+from runtime.frameworks.sklearn import estimator_of
+from runtime.frameworks.tensor_model import Signature, TensorModel, zeros_body
+from runtime.jsontext import plain
+from runtime.model import Tensor, TensorSpec
+from runtime.refusal import Refused
+
+ROWS = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 3.0], [3.0, 2.0]])
+CLASSES = np.array([0, 0, 1, 1])
+
+
+def spec(datatype: str = "FP32", shape: tuple[int, ...] | None = (-1, 2), name: str = "x") -> ArraySpec:
+    return ArraySpec(name=name, datatype=datatype, shape=shape)
+
+
+# Casting -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "dtype"),
+    [
+        ([[1, 2]], spec("FP32"), "float32"),
+        ([[1, 2.5]], spec("FP64"), "float64"),
+        ([[1.0, 2]], spec("INT64"), "int64"),
+        ([[2**63 + 1, 0]], spec("UINT64"), "uint64"),
+        ([[255, 0]], spec("UINT8"), "uint8"),
+        ([[True, False]], spec("BOOL"), "bool"),
+        ([["a", "bc"]], spec("BYTES"), "object"),
+        ([[1, 2]], spec("FP16"), "float16"),
+        (7, spec("INT32", ()), "int32"),
+        ([[[1]]], spec("FP32", None), "float32"),
+    ],
+)
+def test_values_take_the_type_of_the_signature(value: Any, wanted: ArraySpec, dtype: str) -> None:
+    array = array_from_json(value, wanted, "")
+    assert array.dtype == dtype
+    assert array.tolist() == value
+
+
+def test_null_is_nan_among_floats() -> None:
+    assert np.isnan(array_from_json([[None, 1]], spec(), "")[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "path", "message"),
+    [
+        ([["1", 2]], spec(), "/in/0/0", "expected a number, got a string"),
+        ([[1.5, 2]], spec("INT64"), "/in/0/0", "expected a whole number, got a number"),
+        ([[None, 2]], spec("INT64"), "/in/0/0", "expected a whole number, got null"),
+        ([[True, False]], spec("INT64"), "/in/0/0", "expected a whole number, got a boolean"),
+        ([[1, 0]], spec("BOOL"), "/in/0/0", "expected true or false, got a number"),
+        ([[1, 0]], spec("BYTES"), "/in/0/0", "expected a string, got a number"),
+        ([[1, 2], [3]], spec(), "/in/1", "expected 2 values, got 1"),
+        ([[1, 2], 3], spec(), "/in/1", "expected a list of 2, got a number"),
+        ([[1, 2, 3]], spec(), "/in", "expected the shape [n, 2], got [1, 3]"),
+        ([1, 2], spec(), "/in", "expected the shape [n, 2], got [2]"),
+        ([[300, 0]], spec("UINT8"), "/in", "a number is out of the range of UINT8"),
+        ([[2**63, 0]], spec("INT64"), "/in", "a number is out of the range of INT64"),
+        ([[2**70, 0]], spec("INT64"), "/in", "a number is out of the range of INT64"),
+        ([[-1e39, 0]], spec(), "/in", "a number is out of the range of FP32"),
+    ],
+)
+def test_what_does_not_fit_is_told_with_its_place(value: Any, wanted: ArraySpec, path: str, message: str) -> None:
+    with pytest.raises(Refused) as caught:
+        array_from_json(value, wanted, "/in")
+    assert (caught.value.status, caught.value.flaws[0].path, caught.value.flaws[0].message) == (422, path, message)
+
+
+def test_a_body_with_a_thousand_flaws_names_ten() -> None:
+    with pytest.raises(Refused) as caught:
+        array_from_json([["a", "b"]] * 500, spec(), "")
+    assert len(caught.value.flaws) == 10
+
+
+def test_a_tensor_may_change_its_width_and_not_its_kind() -> None:
+    wide = Tensor(name="x", datatype="FP64", shape=(1, 2), value=np.array([[0.5, 1.5]]))
+    assert cast_tensor(wide, spec(), "/inputs/0").dtype == "float32"
+    whole = Tensor(name="x", datatype="INT64", shape=(1, 2), value=np.array([[1, 2]]))
+    with pytest.raises(Refused, match="422") as caught:
+        cast_tensor(whole, spec(), "/inputs/0")
+    assert caught.value.flaws[0].path == "/inputs/0/datatype"
+
+
+# Signatures ----------------------------------------------------------------------------------------------------------
+
+
+def summing(arrays: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"sum": sum(value.sum(axis=-1) for value in arrays.values())}
+
+
+def model_of(*inputs: ArraySpec) -> TensorModel:
+    outputs = (TensorSpec(name="sum", datatype="FP32", shape=(-1,)),)
+    signature = Signature(inputs=inputs, outputs=outputs, run=summing)
+    return TensorModel(signatures={"serving_default": signature}, default="serving_default", title="t", platform="p")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"instances": [[1, 2], [3, 4]]},
+        {"instances": [{"any": [1, 2]}, {"any": [3, 4]}]},
+        {"inputs": [[1, 2], [3, 4]]},
+        {"inputs": {"keras_tensor": [[1, 2], [3, 4]]}},
+        {"x": [[1, 2], [3, 4]]},
+        [[1, 2], [3, 4]],
+    ],
+)
+def test_a_single_input_is_taken_in_every_form_and_by_any_name(body: Any) -> None:
+    assert plain(model_of(spec()).native(body)) == {"predictions": [3.0, 7.0]}
+
+
+def test_one_row_is_a_batch_of_one() -> None:
+    assert plain(model_of(spec()).native([1, 2])) == {"predictions": [3.0]}
+
+
+def test_a_model_for_a_batch_of_one_is_asked_once_a_row() -> None:
+    model = model_of(spec(shape=(1, 2)))
+    assert plain(model.rows([[1, 2], [3, 4]], "")) == [3.0, 7.0]
+
+
+def test_several_inputs_are_taken_by_name_and_a_missing_one_is_named() -> None:
+    model = model_of(spec(name="left"), spec(name="right"))
+    assert plain(model.native({"left": [[1, 2]], "right": [[3, 4]]})) == {"predictions": [10.0]}
+    with pytest.raises(Refused) as caught:
+        model.native({"left": [[1, 2]], "wrong": [[3, 4]]})
+    assert [(flaw.path, flaw.message) for flaw in caught.value.flaws] == [
+        ("/right", "this input is missing"),
+        ("/wrong", "unknown input; this model has: left, right"),
+    ]
+
+
+def test_an_unknown_signature_or_output_is_refused_with_those_that_there_are() -> None:
+    model = model_of(spec())
+    with pytest.raises(Refused, match="unknown signature 'other'"):
+        model.rows([[1, 2]], "other")
+    tensor = Tensor(name="x", datatype="FP32", shape=(1, 2), value=np.array([[1, 2]], dtype="float32"))
+    assert plain(model.tensors([tensor], ["output-0"])) == {"output-0": [3.0]}
+    with pytest.raises(Refused, match="unknown output 'other'"):
+        model.tensors([tensor], ["other"])
+
+
+def test_zeros_are_made_only_where_the_signature_says_every_size() -> None:
+    def zeros(*inputs: ArraySpec) -> Any:
+        return zeros_body(model_of(*inputs).signatures["serving_default"])
+
+    assert zeros(spec()) == {"inputs": {"x": [[0, 0]]}}
+    assert zeros(spec("BOOL", (-1,))) == {"inputs": {"x": [False]}}
+    assert zeros(spec(shape=(-1, -1))) is None
+    assert zeros(spec(shape=None)) is None
+    assert zeros(spec("BYTES")) is None
+    assert zeros(spec(shape=(-1, 2000, 2000))) is None
+
+
+# Bundles -------------------------------------------------------------------------------------------------------------
+
+
+def fitted() -> tuple[StandardScaler, LogisticRegression]:
+    scaler = StandardScaler().fit(ROWS)
+    return scaler, LogisticRegression().fit(scaler.transform(ROWS), CLASSES)
+
+
+@pytest.mark.parametrize("form", ["dict", "tuple", "with notes"])
+def test_a_bundle_of_one_model_and_its_transformer_is_a_pipeline(form: str) -> None:
+    scaler, model = fitted()
+    held: Any = (scaler, model) if form == "tuple" else {"model": model, "scaler": scaler}
+    if form == "with notes":
+        held |= {"columns": ["a", "b"], "version": "1", "means": np.zeros(2)}
+    assert estimator_of(held).predict(ROWS).tolist() == model.predict(scaler.transform(ROWS)).tolist()
+
+
+def test_a_transformer_of_other_columns_is_no_certain_bundle() -> None:
+    _, model = fitted()
+    other = StandardScaler().fit(np.zeros((2, 3)))
+    with pytest.raises(NeedsCode) as caught:
+        estimator_of({"model": model, "scaler": other})
+    assert caught.value.found == "a dict of model: LogisticRegression, scaler: StandardScaler"
+
+
+@pytest.mark.parametrize("held", [{"a": object()}, [], {}, 5, "text", LogisticRegression])
+def test_what_cannot_predict_is_refused(held: Any) -> None:
+    with pytest.raises(NeedsCode):
+        estimator_of(held)
+
+
+# Failures ------------------------------------------------------------------------------------------------------------
+
+
+def origin(framework: str, written_by: str | None, version: str) -> Origin:
+    return Origin(
+        framework=framework,
+        distribution=framework,
+        version=version,
+        written_by=written_by,
+        model_file="m",
+        example=None,
+        app_dir=Path("/app"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("framework", "written_by", "version", "message", "code"),
+    [
+        ("xgboost", "xgboost 3.2.0", "2.1.0", "bad version", "framework-skew"),
+        ("xgboost", "xgboost 3.2.0", "3.2.0", "cut", "framework-load-failed"),
+        ("torch", "torch 2.15.0", "2.15.0+cpu", "cut", "framework-load-failed"),
+        ("onnx", None, "1.32.0", "cut", "framework-load-failed"),
+        ("keras", "keras 2.9.0", "3.15.1", "Unrecognized keyword arguments passed to DepthwiseConv2D", "keras-2-file"),
+        ("sklearn", "scikit-learn 1.2.2", "1.7.2", "cut", "sklearn-skew"),
+        ("sklearn", None, "1.7.2", "cut", "load-failed"),
+    ],
+)
+def test_a_failed_load_is_told_by_what_its_owner_can_change(
+    framework: str, written_by: str | None, version: str, message: str, code: str
+) -> None:
+    failure = failure_of(ValueError(message), origin(framework, written_by, version))
+    assert failure.code == code
+    assert failure.fields["message"] == message
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_narrow_float_leaves_as_the_shortest_decimal_of_its_own_width(dtype: str) -> None:
+    assert plain(np.array([0.1, 1.5, np.nan, np.inf], dtype=dtype)) == [0.1, 1.5, None, None]
+    assert plain(np.dtype(dtype).type(0.1)) == 0.1
+
+
+@pytest.mark.parametrize("kind", ["usual", "every bit", "decimals"])
+def test_an_array_of_narrow_floats_leaves_as_each_of_them_alone_would(kind: str) -> None:
+    random = np.random.default_rng(7)
+    array = random.normal(size=4000).astype("float32")
+    if kind == "every bit":
+        array = random.integers(0, 2**32, 4000, dtype="uint64").astype("uint32").view("float32")
+        array = array[np.isfinite(array)]
+    if kind == "decimals":
+        array = (random.integers(-999999, 999999, 4000) / 10.0 ** random.integers(0, 9, 4000)).astype("float32")
+    assert plain(array) == [float(str(value)) for value in array]
+    assert (np.array(plain(array)).astype("float32") == array).all()
