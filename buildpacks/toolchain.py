@@ -7,10 +7,12 @@ import functools
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,9 +89,23 @@ def find_toolchain() -> Toolchain:
         raise BuildFailed("lifecycle-arguments", message="uv is not installed beside the server")
     uv = Path(found).resolve()
     answer = subprocess.run([str(uv), "--version"], capture_output=True, text=True, timeout=_ASK_LIMIT_S, check=True)
-    # The lifecycle runs without rights to write here, so without this every build would compile it again.
-    compileall.compile_dir(BUILDPACKS_DIR, quiet=2)
+    _compile_for_everyone(BUILDPACKS_DIR)
     return Toolchain(pythons=_find_pythons(), uv=uv, uv_version=answer.stdout.split()[1])
+
+
+def _compile_for_everyone(folder: Path) -> None:
+    """Byte-code of the buildpacks, readable by whoever may read the sources.
+
+    Why  the lifecycle runs without rights to write here, and a server's umask hides from it what the server writes:
+         either way every build would compile it again
+    """
+    compileall.compile_dir(folder, quiet=2)
+    for cache in folder.rglob("__pycache__"):
+        for path, wanted in [(cache, 0o755), *((path, 0o644) for path in cache.glob("*.pyc"))]:
+            with suppress(OSError):  # of another user, or on a disk that is read-only: slower, no less right
+                mode = path.stat().st_mode
+                if mode & wanted != wanted and cache.parent.stat().st_mode & 0o005 == 0o005:
+                    path.chmod(stat.S_IMODE(mode) | wanted)
 
 
 def _find_pythons() -> tuple[Path, ...]:

@@ -16,6 +16,9 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 
 TYPE_CHECKING = False  # typing takes longer to import than a fork takes
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 _OWN_PACKS = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "packs") + os.sep
 _SHEBANG = b"#!/usr/bin/env -S python3 -IS\n"
+# What nearly every script of ours imports: loaded before the fork, it is loaded once a build and not once a script.
+_SHARED = ("buildpacks.packs.cnb", "hashlib")
 _CRASHED = 1
 _LOOK_S = 0.001
 _LOOKS = 200
@@ -102,6 +107,8 @@ def is_own(script: str) -> bool:
 
 
 def _fork(argv: Sequence[str], cwd: str, env: Mapping[str, str], output: int | None) -> int:
+    for name in _SHARED:
+        import_module(name)
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -116,9 +123,6 @@ def _fork(argv: Sequence[str], cwd: str, env: Mapping[str, str], output: int | N
 
 def _become(argv: Sequence[str], cwd: str, env: Mapping[str, str], output: int | None) -> int:
     """In the child: run the script to its end; its exit status."""
-    from importlib.machinery import SourceFileLoader
-    from importlib.util import module_from_spec, spec_from_loader
-
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     if output is not None:

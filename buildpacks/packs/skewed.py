@@ -20,4 +20,4 @@ def check_skew(path: str, package: str, written_by: str, loaded: str, *, kind: s
             "model-skew", path=path, package=package, written_by=written_by, loaded=loaded, reason=found.reason,
             todo=found.todo,
         )  # fmt: skip
-    return f"{path} was written by {package} {written_by}, and {loaded} will load it: {found.reason}"
+    return f"{path} was written by {package} {written_by}, and {loaded} will load it: {found.reason} ({found.todo})"

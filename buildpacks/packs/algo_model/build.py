@@ -27,12 +27,6 @@ def build(context: Context) -> int:
     warnings = found.get("warnings", [])
     for line in warnings if isinstance(warnings, list) else []:
         warn(str(line))
-    file = json.loads(serve)["file"]
-    if file:
-        from buildpacks.packs.references import warnings_of  # late: for pushes with code
-
-        for line in warnings_of(context.app, str(file)):
-            warn(line)
     _ship_runtime(context)
     context.write_env("serve", "env.launch", "ALGO_SERVE.override", serve)
     context.write_layer("serve", ["launch"], {})

@@ -60,6 +60,10 @@ def detect(context: Context) -> int:
         raise NotMine("nothing-to-serve", found=names[:20] or ["nothing"])
     used = [decision.chosen] if decision.entry is None and decision.chosen is not None else models
     warnings = check_pickles(used, context.env.get(SETTING, ""))
+    if decision.entry is not None:
+        from buildpacks.packs.references import warnings_of
+
+        warnings = [*warnings, *warnings_of(context.app, decision.entry.file)]
     seen = render_facts(looker.seen) if looker.seen else ""
     _write_plan(context, decision, models, {"warnings": warnings, "seen": seen})
     return PASS
