@@ -6,7 +6,7 @@ test's own, for its wheels of the public index weigh 3 GB (tests/services/torch_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -43,18 +43,19 @@ def push_and_ask(repo: Repo, server: Server, case: ModelCase) -> str:
     return said.text
 
 
-def first_of(names: list[str]) -> list[Any]:
-    """The first of several forms on every target, the others once: what runs releases cannot tell them apart."""
+def once_but_for_the_first(names: Iterable[str]) -> list[Any]:
+    """One form on every target, the others once: what runs releases cannot tell them apart."""
     return [pytest.param(name, marks=[pytest.mark.once] if number else []) for number, name in enumerate(names)]
 
 
-@pytest.mark.parametrize("name", first_of(list(LIGHT)))
+@pytest.mark.parametrize("name", once_but_for_the_first(LIGHT))
 def test_a_bare_model_is_served_as_its_framework_answers(name: str, repo: Repo, server: Server) -> None:
     family, framework = LIGHT[name]
     assert framework in push_and_ask(repo, server, model_cases(family)[name])
 
 
-@pytest.mark.parametrize("name", first_of(["keras", "savedmodel"]))
+@pytest.mark.once
+@pytest.mark.parametrize("name", ["keras", "savedmodel"])
 def test_a_tensorflow_model_is_served_as_tensorflow_answers(name: str, repo: Repo, server: Server) -> None:
     said = push_and_ask(repo, server, model_cases("tensorflow")[name])
     assert "tensorflow-cpu" in said
@@ -71,7 +72,8 @@ def torch_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             server.close()
 
 
-@pytest.mark.parametrize("name", first_of(["torchscript", "torch-export", "transformers-classification"]))
+@pytest.mark.once
+@pytest.mark.parametrize("name", ["torchscript", "torch-export", "transformers-classification"])
 def test_a_pytorch_model_is_served_as_pytorch_answers(
     name: str, torch_server: Server, own: Callable[[Server, str], Repo]
 ) -> None:

@@ -13,7 +13,7 @@ expect.toml
     [links]   repository path -> target of a symbolic link
     [gitlinks] repository path -> commit of a submodule
     targets   where the case holds, of process and docker; without it, on both
-    once      true: decided before anything runs, so `make test` pushes it on the first target only
+    once      true: what runs releases makes no difference, so `make test` pushes it on the first target only
     lock      versions that `uv lock` is told to prefer; it is run in the repository first
     says      lines that the push must show, each as a part of one line
     [[calls]] path, body (JSON text), status (200), answer (JSON text): what the endpoint must do;
