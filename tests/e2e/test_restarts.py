@@ -30,7 +30,7 @@ def test_healthz_answers_once_pushes_and_calls_are_accepted(server: Server) -> N
 
 
 def test_a_crashed_model_process_is_started_again(repo: Repo, server: Server) -> None:
-    repo.commit(thinking("one", predict_s=1))
+    repo.commit(thinking("one", predict_s=5))  # a busy engine takes its time to kill
     repo.push()
     before = server.models(repo.app)
     assert len(before) == 1
