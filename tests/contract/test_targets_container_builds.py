@@ -239,8 +239,8 @@ def test_what_is_only_readable_is_not_written(kitchen: Kitchen) -> None:
     tool.chmod(0o777)
     code = f"import os; print(open({str(tool / 'file')!r}).read(), flush=True); os.mkdir({str(tool / 'made')!r})"
     assert kitchen.child([kitchen.site.python, "-c", code], (tool,)) == 1
-    assert kitchen.lines[0] == "as it was"
-    assert "Read-only file system" in kitchen.lines[-1]
+    assert "as it was" in kitchen.lines  # two pipes have no order
+    assert any("Read-only file system" in line for line in kitchen.lines)
 
 
 def test_the_servers_usr_bin_never_hides_the_images_own(kitchen: Kitchen) -> None:
