@@ -17,8 +17,9 @@ def enter(order: BuildOrder, log: Callable[[str], None]) -> BuildOrder:
 
     Raises  BuildFailed('app-dir-missing') for what is no folder of the repository; links are not followed
     """
-    folder = order.platform_env.get(SETTING, "").strip().strip("/")
-    if folder in {"", "."}:
+    # As the tree names it: `./model` and `a//b` are the folders that big files are known by.
+    folder = Path(order.platform_env.get(SETTING, "").strip().strip("/")).as_posix()
+    if folder == ".":
         return order
     path = order.app_dir / folder
     if ".." in Path(folder).parts or not path.is_dir() or path.resolve() != order.app_dir.resolve() / folder:

@@ -23,7 +23,8 @@ DPKG_DIR = Path("/var/lib/dpkg")
 LIFECYCLE = BUILDPACKS_DIR / "lifecycle" / "__main__.py"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
-_CREDENTIALS = re.compile(r"://[^/@\s]+@")
+# Up to the last @: a password may have one. A proxy may be named without its scheme.
+_CREDENTIALS = re.compile(r"(://|^)[^/\s]+@")
 _PLATFORM_NAME = re.compile(r"BPL?_[A-Z0-9_]{1,100}")
 # The server decides these. They reach buildpacks as the operator's override, after anything of the app.
 _OURS = frozenset({"BP_UV", "BP_UV_VERSION", "BP_PYTHONS", "BP_RUNTIME_DIR", "BP_TORCH_INDEX"})
@@ -171,7 +172,7 @@ def _for_container(install_env: Mapping[str, str], *, trusted: bool) -> dict[str
 
 def _without_credentials(install_env: Mapping[str, str]) -> dict[str, str]:
     """Passwords in URLs of indexes and proxies are not for code of strangers."""
-    return {name: _CREDENTIALS.sub("://", value) for name, value in install_env.items()}
+    return {name: _CREDENTIALS.sub(r"\1", value) for name, value in install_env.items()}
 
 
 def _named_folders(install_env: Mapping[str, str]) -> list[Path]:

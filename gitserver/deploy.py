@@ -1,10 +1,12 @@
 """The corridor: the whole way of a push, from a durable record to a serving endpoint, on one screen.
 
-    record -> tree -> image -> ready instance -> [ refs locked -> release written -> calls routed -> refs moved ]
+    record -> tree -> image -> release process -> ready instance
+           -> [ refs locked -> release written -> calls routed -> refs moved ]
 
 Rules of this file
 1. Each line makes one frozen value out of earlier ones; none reaches back.
-2. Everything before the bracket can fail and leaves no trace: the old release serves, the ref stays.
+2. Everything before the bracket can fail and leaves no trace: the old release serves, the ref stays. What the app's
+   own release process did elsewhere (a migrated database) is the app's to undo.
 3. Inside the bracket nothing of the user's runs. A crash in it is rolled forward from the record (worker.py).
 """
 
@@ -57,6 +59,7 @@ def prepare(job: Job, doors: Doors) -> Candidate:
         image = doors.kitchen.rebase(job, image, release.stack)
     elif release.new_tag is not None:
         doors.kitchen.name_version(job, image)
+    doors.run_release(job, environment, image, release.config.values)
     running = doors.start(job, environment, image, release.config.values)
     return Candidate(job=job, environment=environment, release=release, image=image, running=running)
 

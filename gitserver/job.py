@@ -105,6 +105,10 @@ class Doors(Protocol):
         """The living environment of the job, made when the job is the first there."""
         ...
 
+    def run_release(self, job: Job, environment: Environment, image: Image, config: Mapping[str, str]) -> None:
+        """The image's `release` process, run to its end; nothing when it has none. Raises Problem."""
+        ...
+
     def start(self, job: Job, environment: Environment, image: Image, config: Mapping[str, str]) -> Running:
-        """A ready instance for the job, after its image's `release` process; the smoke test is in the log."""
+        """A ready instance for the job; its smoke test is in the log."""
         ...

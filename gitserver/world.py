@@ -9,7 +9,8 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -67,37 +68,37 @@ class World:
             raise Problem("environment-gone")
         return found
 
+    def run_release(self, job: Job, environment: Environment, image: Image, config: Mapping[str, str]) -> None:
+        """The image's `release` process, to its end and before anything is switched. Raises Problem."""
+        if find_process(image.config, RELEASE) is None:
+            return
+        _check_cancelled(job)
+        job.log.step("Release phase: running the process type 'release'")
+        spec = self._spec_of_job(job, environment, image, config)
+        one_off = replace(
+            spec, instance=f"{spec.instance}-{RELEASE}", label=f"{spec.label} {RELEASE}", process=RELEASE,
+            ready_timeout_s=self.settings.build_timeout_s,
+        )  # fmt: skip
+        with _explaining(image):
+            self.target.run(one_off, lambda line: job.log.line(f"       {line}"))
+        _check_cancelled(job)
+
     def start(self, job: Job, environment: Environment, image: Image, config: Mapping[str, str]) -> Running:
         """A ready instance of the image: the smoke test of a release is the release itself, before its first call."""
-        spec = self._spec(
-            job.app, f"b{job.build.id}", f"{environment.branch} {job.build.commit[:7]}", image, config
-        )  # fmt: skip
-        try:
-            self._run_release(job, spec)
-            running = self.target.start(spec, job.log.step)
-        except Problem as problem:
-            raise explained(problem, image.config) from problem
+        with _explaining(image):
+            running = self.target.start(self._spec_of_job(job, environment, image, config), job.log.step)
         if job.cancelled.is_set():
             self.target.stop(running.instance, grace_s=1)
-            raise Problem("cancelled", actor="the server", build=job.build.id)
+        _check_cancelled(job)
         # The names of a thousand modules are for the target's own use, not for the ledger.
         facts = {name: value for name, value in running.facts.items() if name != "imports"}
         for line in _smoke_test(facts):
             job.log.step(line)
         return replace(running, facts=facts)
 
-    def _run_release(self, job: Job, spec: Spec) -> None:
-        """The image's `release` process, to its end and before anything is switched. Raises Problem."""
-        if find_process(spec.image, RELEASE) is None:
-            return
-        job.log.step("Release phase: running the process type 'release'")
-        one_off = replace(
-            spec, instance=f"{spec.instance}-{RELEASE}", label=f"{spec.label} {RELEASE}", process=RELEASE,
-            ready_timeout_s=self.settings.build_timeout_s,
-        )  # fmt: skip
-        self.target.run(one_off, lambda line: job.log.line(f"       {line}"))
-        if job.cancelled.is_set():
-            raise Problem("cancelled", actor="the server", build=job.build.id)
+    def _spec_of_job(self, job: Job, environment: Environment, image: Image, config: Mapping[str, str]) -> Spec:
+        label = f"{environment.branch} {job.build.commit[:7]}"
+        return self._spec(job.app, f"b{job.build.id}", label, image, config)
 
     def _spec(self, app: App, instance: str, label: str, image: Image, config: Mapping[str, str]) -> Spec:
         return Spec(
@@ -338,6 +339,23 @@ class World:
     def _has_no_production(self, app: App) -> bool:
         production = self.ledger.environment(app.id, EnvKind.PRODUCTION, "main")
         return production is None or production.release_id is None
+
+
+@contextmanager
+def _explaining(image: Image) -> Iterator[None]:
+    """A crash inside, of two packages that are known to clash, is told as that."""
+    try:
+        yield
+    except Problem as problem:
+        told = explained(problem, image.config)
+        if told is problem:
+            raise
+        raise told from problem
+
+
+def _check_cancelled(job: Job) -> None:
+    if job.cancelled.is_set():
+        raise Problem("cancelled", actor="the server", build=job.build.id)
 
 
 def _deletion(environment: Environment, *, actor: str) -> NewBuild:

@@ -70,12 +70,14 @@ class ModelData:
         self._values: dict[str, Any] = {}
         manifest = read_manifest(app_dir)
         self._files = {entry.name: entry for entry in manifest}
+        self._whole: dict[str, Path] = {}  # looked at already: a model of gigabytes is hashed once
         for entry in manifest:
             if entry.is_required:
                 path = self._find(entry)
                 if path is None:
                     raise BootFailed("manifest-file-missing", name=entry.name, path=entry.file_name)
                 _refuse_changed(path, entry)
+                self._whole[entry.name] = path
 
     def available(self) -> bool:
         """Whether the repository has a manifest."""
@@ -86,6 +88,8 @@ class ModelData:
         entry = self._files.get(name)
         if entry is None:
             raise FileNotFoundError(f"{MANIFEST} has no file called {name!r}")
+        if name in self._whole:
+            return str(self._whole[name])
         path = self._find(entry)
         if path is None:
             raise FileNotFoundError(f"{entry.file_name} is not in the repository; files are not fetched from elsewhere")

@@ -24,11 +24,11 @@ _GONE_S = 0.5
 class LoadDeadline:
     """A context around the load: late(BootFailed) is called from another thread when the time is up.
 
-    limit_s  counted from the start of the process, as whoever waits for it counts; 0: no limit
+    limit_s  counted from the start of the process server_pid, as whoever waits for it counts; 0: no limit
     """
 
-    def __init__(self, limit_s: float, app_dir: Path, late: Callable[[BootFailed], None]) -> None:
-        self._limit_s, self._app_dir, self._late = limit_s, app_dir, late
+    def __init__(self, limit_s: float, app_dir: Path, late: Callable[[BootFailed], None], server_pid: int) -> None:
+        self._limit_s, self._app_dir, self._late, self._server_pid = limit_s, app_dir, late, server_pid
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._watched = threading.get_ident()
@@ -51,7 +51,7 @@ class LoadDeadline:
 
     def _watch(self) -> None:
         margin_s = min(LONGEST_MARGIN_S, self._limit_s * SHARE)
-        if not self._over.wait(max(0.0, self._limit_s - margin_s - process_age_s())):
+        if not self._over.wait(max(0.0, self._limit_s - margin_s - process_age_s(self._server_pid))):
             frames = sys._current_frames()  # underscored, and documented: the only way to see another thread's stack
             self._late(describe_hang(frames.get(self._watched), self._app_dir, self._limit_s))
 
@@ -78,8 +78,8 @@ def describe_hang(frame: FrameType | None, app_dir: Path, limit_s: float) -> Boo
     )
 
 
-def process_age_s() -> float:
-    """Seconds since the kernel started this process. Source: proc(5), stat field 22."""
-    stat = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace")
+def process_age_s(pid: int) -> float:
+    """Seconds since the kernel started (or forked) that process. Source: proc(5), stat field 22."""
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     ticks = int(stat.rpartition(")")[2].split()[19])
     return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")

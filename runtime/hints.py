@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import operator
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .refusal import Flaw, pointer
@@ -23,6 +22,8 @@ _BOUNDS = (
     ("lt", operator.lt, "less than"),
 )
 _LENGTHS = (("min_length", operator.ge, "at least"), ("max_length", operator.le, "at most"))
+# cog matches its regex from the start; pydantic and JSON Schema look for their pattern anywhere.
+_PATTERNS: tuple[tuple[str, Callable[[str, str], Any]], ...] = (("regex", re.match), ("pattern", re.search))
 _WORDS = {int: "a whole number", float: "a number", str: "a string", bool: "true or false", bytes: "base64 text"}
 
 
@@ -99,9 +100,10 @@ def _check_rule(value: Any, rule: Any, at: str) -> None:
         bound = getattr(rule, name, None)
         if isinstance(bound, int) and isinstance(value, (str, list, bytes)) and not holds(len(value), bound):
             raise Unfit(Flaw(path=at, message=f"expected {words} {bound} characters or items, got {len(value)}"))
-    pattern = getattr(rule, "regex", None) or getattr(rule, "pattern", None)
-    if isinstance(pattern, str) and isinstance(value, str) and not re.match(pattern, value):
-        raise Unfit(Flaw(path=at, message=f"expected text that matches {pattern}"))
+    for name, finds in _PATTERNS:
+        pattern = getattr(rule, name, None)
+        if isinstance(pattern, str) and isinstance(value, str) and not finds(pattern, value):
+            raise Unfit(Flaw(path=at, message=f"expected text that matches {pattern}"))
     choices = getattr(rule, "choices", None)
     if isinstance(choices, (list, tuple)) and value not in choices:
         raise Unfit(Flaw(path=at, message="expected one of " + ", ".join(map(repr, choices))))
@@ -115,7 +117,7 @@ def _cast_scalar(value: Any, hint: type, at: str) -> Any:
     if hint is bytes and isinstance(value, str):
         try:
             return base64.b64decode(value, validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error is one; letters beyond ASCII raise the plain one
             raise Unfit(Flaw(path=at, message="expected base64 text")) from None
     return _expect(type(value) is hint, value, _WORDS[hint], at)
 

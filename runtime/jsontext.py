@@ -125,7 +125,7 @@ def _plain_of_other(value: Any, bytes_as: Callable[[bytes], Any], depth: int) ->
     for kinds, turn in _TURNS:
         if isinstance(value, kinds):
             return turn(value)
-    for again in (_fields_of, _items_of):
+    for again in (fields_of, _items_of):
         parts = again(value)
         if parts is not None:
             return plain(parts, bytes_as, depth + 1)
@@ -147,7 +147,8 @@ _TURNS: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
 )
 
 
-def _fields_of(value: Any) -> dict[str, Any] | None:
+def fields_of(value: Any) -> dict[str, Any] | None:
+    """Field name to value of a dataclass, a pydantic model or a named tuple; None for anything else."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     for maker in ("model_dump", "_asdict"):  # pydantic 2; named tuples

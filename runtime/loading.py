@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 import time
 import warnings
@@ -16,7 +15,7 @@ from .jsontext import parse_json, plain
 from .model import Model
 from .refusal import Refused
 from .settings import Kind, RunSettings, ServeDoc
-from .user_model import close_loop, run_coroutine
+from .user_model import close_loop, settled
 from .usercode import import_file, prepare_path
 from .usercontracts.opening import find_user_entry, open_user_model, prepare_import
 
@@ -149,17 +148,8 @@ def _timed(model: Model, body: Any) -> float:
         started = time.perf_counter()
         result = model.native(body)
         elapsed = (time.perf_counter() - started) * 1e3
-        if inspect.isgenerator(result):
-            plain(list(result))
-        elif inspect.isasyncgen(result):
-            run_coroutine(_collected(result))
-        else:
-            plain(result)
+        plain(settled(result))
     return elapsed
-
-
-async def _collected(stream: Any) -> list[Any]:
-    return [item async for item in stream]
 
 
 def loaded_modules() -> list[str]:

@@ -23,11 +23,13 @@ class RowSpec:
     feature_count  d; None when the model does not know (it takes texts, or anything)
     feature_names  d names, or empty
     as_frame       it selects columns by name: rows become a pandas frame
+    takes_texts    False: its features are numbers, and a string among them is refused with its place
     """
 
     feature_count: int | None
     feature_names: tuple[str, ...]
     as_frame: bool
+    takes_texts: bool = True
 
 
 def rows_from_json(instances: Sequence[Any], spec: RowSpec, at: str) -> Any:
@@ -107,6 +109,9 @@ def _mixed_array(rows: Sequence[Any]) -> Any:
 def _refuse_misshapen(rows: Sequence[Any], spec: RowSpec, at: str) -> None:
     first = rows[0]
     width = spec.feature_count or (len(first) if isinstance(first, list) else 1)
+    refused, wanted = (
+        ((list, Mapping), "a number or a string") if spec.takes_texts else ((list, Mapping, str), "a number")
+    )
     flaws = []
     for index, row in enumerate(rows):
         if not isinstance(row, list):
@@ -116,9 +121,9 @@ def _refuse_misshapen(rows: Sequence[Any], spec: RowSpec, at: str) -> None:
             flaws.append(Flaw(path=f"{at}/{index}", message=f"expected {width} values, got {len(row)}"))
         else:
             flaws += [
-                Flaw(path=f"{at}/{index}/{column}", message=f"expected a number or a string, got {name_of(cell)}")
+                Flaw(path=f"{at}/{index}/{column}", message=f"expected {wanted}, got {name_of(cell)}")
                 for column, cell in enumerate(row)
-                if isinstance(cell, (list, Mapping))
+                if isinstance(cell, refused)
             ]
         if len(flaws) >= MAX_FLAWS:
             break

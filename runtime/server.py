@@ -9,14 +9,13 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
 from .board import Board, resident_bytes
-from .deadline import LoadDeadline
+from .deadline import LoadDeadline, process_age_s
 from .failure import BootFailed, Json, write_json
 from .front import Front
 from .loading import Loaded, load_model, loaded_modules
@@ -40,6 +39,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         self.settings, self.preload, self._report = settings, preload, report
         self.board = Board(settings.workers)
         self.service: Service | None = None
+        self._pid = os.getpid()  # that of the parent of all workers
         super().__init__()
 
     def load_config(self) -> None:
@@ -78,7 +78,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         """Load the model once per process that loads; never returns without one."""
         settings = self.settings
         try:
-            with LoadDeadline(settings.load_deadline_s, settings.app_dir, self._end_late):
+            with LoadDeadline(settings.load_deadline_s, settings.app_dir, self._end_late, self._pid):
                 loaded = self._loaded()
         except BootFailed as exc:
             self._report(exc)
@@ -117,7 +117,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "sample": loaded.sample,
             "cases": loaded.cases,
             "warning": loaded.warning,
-            "started_s": round(time.monotonic() - _process_started_at(), 3),
+            "started_s": round(process_age_s(self._pid), 3),
             "imports": list(loaded_modules()),
         }
 
@@ -135,10 +135,3 @@ def _post_worker_init(worker: Any) -> None:
 
 def _worker_exit(_arbiter: Any, worker: Any) -> None:
     leave_at_once_when_stuck(worker)
-
-
-def _process_started_at() -> float:
-    """time.monotonic() at which the parent was started (or forked), from the kernel."""
-    with open(f"/proc/{os.getppid()}/stat", encoding="ascii", errors="replace") as stat:
-        ticks = int(stat.read().rpartition(")")[2].split()[19])
-    return ticks / os.sysconf("SC_CLK_TCK") - (time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic())

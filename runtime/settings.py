@@ -90,7 +90,7 @@ class RunSettings:
 
 
 def parse_settings(environ: Mapping[str, str], app_dir: Path) -> RunSettings:
-    """Read ALGO_* and PORT. Raises BootFailed('bad-setting', name, found): no wrong value is replaced by a guess."""
+    """Read ALGO_* and PORT. Raises BootFailed('runtime-setting', name, found): no wrong value becomes a guess."""
     bind = environ.get("ALGO_BIND") or f"0.0.0.0:{_whole(environ, 'PORT', 8080, least=1)}"
     termination, ready = environ.get("ALGO_TERMINATION_LOG"), environ.get("ALGO_READY_FILE")
     return RunSettings(
@@ -114,7 +114,7 @@ def parse_settings(environ: Mapping[str, str], app_dir: Path) -> RunSettings:
 
 
 def parse_serve(text: str) -> ServeDoc:
-    """ALGO_SERVE to a value. Raises BootFailed('bad-setting', name='ALGO_SERVE', found)."""
+    """ALGO_SERVE to a value. Raises BootFailed('runtime-setting', name='ALGO_SERVE', found)."""
     try:
         value = json.loads(text)
         kind = Kind(value["kind"])

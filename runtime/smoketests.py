@@ -13,7 +13,6 @@ Source  github.com/algorithmiaio/algorithmia-ci-action, README (version 1.2.3): 
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import time
@@ -26,7 +25,7 @@ from .failure import BootFailed, describe, render_trace
 from .jsontext import parse_json, plain
 from .model import Model
 from .refusal import Refused, pointer
-from .user_model import run_coroutine
+from .user_model import settled
 
 RELATIVE_TOLERANCE = 1e-6
 ABSOLUTE_TOLERANCE = 1e-9
@@ -152,16 +151,7 @@ def _try(model: Model, case: Case, app_dir: Path) -> _Failed | None:
 
 
 def _answer(model: Model, body: Any) -> Any:
-    result = model.native(body)
-    if inspect.isgenerator(result):
-        result = list(result)
-    elif inspect.isasyncgen(result):
-        result = run_coroutine(_gathered(result))
-    return plain(result)
-
-
-async def _gathered(stream: Any) -> list[Any]:
-    return [item async for item in stream]
+    return plain(settled(model.native(body)))
 
 
 def _compared(case: Case, answer: Any) -> _Failed | None:

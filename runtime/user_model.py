@@ -97,9 +97,9 @@ class UserModel:
     def rows(self, instances: Sequence[Any], signature: str) -> Any:  # noqa: ARG002 -- one function, one signature
         """All rows in one call, or one call per row for scalar hints and for objects that are keyword arguments."""
         if not self.whole and self._are_rows_of_arguments(instances):
-            return [_settled(self._call_named(row, f"/instances/{index}")) for index, row in enumerate(instances)]
+            return [settled(self._call_named(row, f"/instances/{index}")) for index, row in enumerate(instances)]
         if not self.whole and self.signature.is_scalar and self.signature.sole:
-            return [_settled(self._call_sole(row, f"/instances/{index}")) for index, row in enumerate(instances)]
+            return [settled(self._call_sole(row, f"/instances/{index}")) for index, row in enumerate(instances)]
         return self._call_sole(list(instances), "/instances")
 
     def columns(self, inputs: Any, signature: str) -> Any:  # noqa: ARG002 -- one function, one signature
@@ -191,7 +191,7 @@ class UserModel:
         if len({len(column) for column in columns.values()}) != 1:
             raise unfit(Flaw(path="/inputs", message="expected tensors of one length"))
         return [
-            _settled(self._call_named(dict(zip(columns, row, strict=True)), "/inputs"))
+            settled(self._call_named(dict(zip(columns, row, strict=True)), "/inputs"))
             for row in zip(*columns.values(), strict=True)
         ]
 
@@ -205,8 +205,8 @@ class UserModel:
         return result
 
 
-def _settled(result: Any) -> Any:
-    """One row's result; a row that yields is a list of what it yields, for a list of rows cannot be streamed."""
+def settled(result: Any) -> Any:
+    """A result that is no stream: code that yields gives the list of what it yields."""
     if inspect.isasyncgen(result):
         return run_coroutine(_gathered(result))
     return list(result) if inspect.isgenerator(result) else result

@@ -21,7 +21,6 @@ from buildpacks.order import BuildFailed
 
 _WORDS = frozenset({"builtin", "repository", "any"})
 _SCHEMES = ("https://", "http://", "ssh://", "file://", "docker://")
-_ENDS = ("/", "#", "@", ":", ".git")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,4 +75,8 @@ def _begins(name: str, prefix: str) -> bool:
     if not name.startswith(wanted):
         return False
     left = name[len(wanted) :]
-    return not left or wanted.endswith("/") or left.startswith(_ENDS)
+    if not left or wanted.endswith("/") or left.startswith("/"):
+        return True
+    if not path:  # the host itself goes on: https://github.com.git.example is somebody else's
+        return False
+    return left == ".git" or (head.lower() == "docker" and left.startswith((":", "@")))

@@ -172,7 +172,10 @@ def _select_files(app_dir: Path, project: ProjectDescriptor, log: Callable[[str]
 
 def _apply_slugignore(app_dir: Path, log: Callable[[str], None]) -> None:
     path = app_dir / SLUGIGNORE
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > _MAX_IGNORE_BYTES:
+    if path.is_symlink() or not path.is_file():
+        return
+    if path.stat().st_size > _MAX_IGNORE_BYTES:
+        log(f"       {SLUGIGNORE} has more than {_MAX_IGNORE_BYTES >> 10} KiB and leaves nothing out")
         return
     count = remove_matching(app_dir, parse_patterns(path.read_text(encoding="utf-8", errors="replace").splitlines()))
     log(f"       {SLUGIGNORE} leaves out {count} files and folders")

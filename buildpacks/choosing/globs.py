@@ -29,11 +29,10 @@ def parse_patterns(lines: Sequence[str]) -> tuple[Pattern, ...]:
 
 def matches(patterns: Sequence[Pattern], path: str, *, is_folder: bool) -> bool:
     """Whether the last pattern that fits a path, relative and with slashes, is not a negated one."""
-    found = False
-    for pattern in patterns:
+    for pattern in reversed(patterns):
         if (is_folder or not pattern.only_folders) and pattern.regex.fullmatch(path) is not None:
-            found = not pattern.negated
-    return found
+            return not pattern.negated
+    return False
 
 
 def remove_matching(root: Path, patterns: Sequence[Pattern]) -> int:
@@ -92,32 +91,57 @@ def _parse(line: str) -> Pattern | None:
     if not text:
         return None
     anchored = "/" in text
-    body = _translate(text.removeprefix("/"))
     return Pattern(
-        regex=re.compile(body if anchored else f"(?:.*/)?{body}", re.DOTALL),
+        regex=re.compile(_translate(text.removeprefix("/") if anchored else f"**/{text}"), re.DOTALL),
         only_folders=only_folders, negated=negated,
     )  # fmt: skip
 
 
 def _translate(text: str) -> str:
-    out, at = "", 0
+    """A path pattern as a regex whose time grows with the lengths of pattern and path, and never faster.
+
+    What stands between two wildcards is taken where it first fits, and that is final: with only wildcards around it, a
+    later place would leave less. `**` is that wildcard for whole folders, `*` for what is inside one name.
+    """
+    *runs, last = re.split(r"(?:^|(?<=/))(?:\*\*(?:/|$))+", text)
+    if not runs:
+        return _run(last)
+    middle = "".join(f"(?>(?:[^/]*/)*?{_run(run)})" for run in runs[1:])  # each run but the last ends with a slash
+    return _run(runs[0]) + middle + (f"(?:[^/]*/)*?{_run(last)}" if last else ".*")
+
+
+def _run(text: str) -> str:
+    return "/".join(_name(part) for part in text.split("/"))
+
+
+def _name(text: str) -> str:
+    """One file name's pattern."""
+    first, *chunks = _chunks(text)
+    middle = "".join(f"(?>[^/]*?{chunk})" for chunk in chunks[:-1])
+    return first + middle + (f"[^/]*{chunks[-1]}" if chunks else "")
+
+
+def _chunks(text: str) -> list[str]:
+    """What stands between the stars of a name, each a regex of one fixed length."""
+    found, at = [""], 0
     while at < len(text):
         rest = text[at:]
-        if rest.startswith("**/") and (at == 0 or text[at - 1] == "/"):
-            out, at = out + "(?:.*/)?", at + 3
-        elif rest == "**" and (at == 0 or text[at - 1] == "/"):
-            out, at = out + ".*", at + 2
-        elif rest.startswith("*"):
-            out, at = out + "[^/]*", at + len(rest) - len(rest.lstrip("*"))
+        if rest.startswith("*"):
+            found.append("")
+            at += len(rest) - len(rest.lstrip("*"))
         elif rest.startswith("?"):
-            out, at = out + "[^/]", at + 1
+            found[-1] += "[^/]"
+            at += 1
         elif rest.startswith("\\") and len(rest) > 1:
-            out, at = out + re.escape(rest[1]), at + 2
+            found[-1] += re.escape(rest[1])
+            at += 2
         elif (group := re.match(r"\[([!^]?)(\]?[^\]/]*)\]", rest)) is not None:
-            out, at = out + _class(group[1], group[2]), at + group.end()
+            found[-1] += _class(group[1], group[2])
+            at += group.end()
         else:
-            out, at = out + re.escape(rest[0]), at + 1
-    return out
+            found[-1] += re.escape(rest[0])
+            at += 1
+    return found
 
 
 def _class(negation: str, members: str) -> str:

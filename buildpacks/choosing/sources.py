@@ -42,7 +42,7 @@ def parse_source(text: str, asked_by: str, own_ids: Collection[str]) -> Source:
     Raises   BuildFailed: buildpack-source-bad, buildpack-source-secret, buildpack-unknown
     """
     if len(text) > MAX_TEXT or not text.isprintable() or not text.strip():
-        raise BuildFailed("buildpack-source-bad", found=text[:80], asked_by=asked_by)
+        raise BuildFailed("buildpack-source-bad", found=_shown(text), asked_by=asked_by)
     for prefix in _BUILDER:
         if text.startswith(prefix):
             return _own(text, text.removeprefix(prefix), asked_by, own_ids)
@@ -138,5 +138,5 @@ def _repository_name(organisation: str, name: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """Never a password: what stands before an @ is left out."""
-    return re.sub(r"//[^/@]*@", "//", text)[:80]
+    """Never a password: what stands before an @, or in a query, is left out."""
+    return re.sub(r"//.*@", "//", text.partition("?")[0], flags=re.DOTALL)[:80]

@@ -7,13 +7,19 @@ Source  POSIX.1-2017 pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 BLOCK = 512
 MAX_ENTRIES = 100_000
 MAX_HEADER_BYTES = 64 * 1024
 _SIZE, _TYPE = slice(124, 136), slice(156, 157)
-_EXTENDED = frozenset({b"x", b"g", b"X", b"L", b"K"})
+_PAX = frozenset({b"x", b"g", b"X"})
+_EXTENDED = _PAX | {b"L", b"K"}
+_OLD_FILE = b"\0"
+# Records that put another length in place of the header's: readers would go on where this one does not look. Wherever
+# a record may begin, for a reader takes a record's own word for its length.
+_OTHER_LENGTH = re.compile(rb"[0-9] (?:size|GNU\.sparse\.[^=]*)=")
 _WITHOUT_DATA = frozenset({b"1", b"2", b"3", b"4", b"5", b"6"})
 _SPARSE = b"S"
 
@@ -33,7 +39,8 @@ def guarded(chunks: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
     Raises     TarRefused
     """
     seen = entries = skip = 0
-    rest = b""
+    rest = records = b""
+    in_records = False
     for chunk in chunks:
         seen += len(chunk)
         if seen > max_bytes:
@@ -42,10 +49,18 @@ def guarded(chunks: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
         at = 0
         while True:
             step = min(skip, len(rest) - at)
+            if in_records:
+                records += rest[at : at + step]
             skip, at = skip - step, at + step
-            if skip or len(rest) - at < BLOCK:
+            if skip:
                 break
-            skip = _length(rest[at : at + BLOCK])
+            if _OTHER_LENGTH.search(records) is not None:
+                raise TarRefused("a length in it is given twice")
+            in_records, records = False, b""
+            if len(rest) - at < BLOCK:
+                break
+            block = rest[at : at + BLOCK]
+            skip, in_records = _length(block), block[_TYPE] in _PAX
             entries, at = entries + 1, at + BLOCK
             if entries > MAX_ENTRIES:
                 raise TarRefused(f"more than {MAX_ENTRIES} entries", is_size=True)
@@ -60,6 +75,8 @@ def _length(block: bytes) -> int:
     kind, field = block[_TYPE], block[_SIZE]
     if kind == _SPARSE:
         raise TarRefused("it has sparse files")
+    if kind == _OLD_FILE and block[:100].split(b"\0", 1)[0].endswith(b"/"):
+        raise TarRefused("a folder in it is written as a file")  # which has data for some readers only
     if field[0] & 0x80:
         size = int.from_bytes(field, "big") & ((1 << 95) - 1)
     else:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from buildpacks.model.file import ModelFile
 from buildpacks.model.reading import is_file, read_head
 from buildpacks.model.tensors import Tensor, make_shape, render_tensors
-from buildpacks.model.yaml_subset import NotRead, parse_yaml
+from buildpacks.yaml_subset import NotRead, parse_yaml
 
 # Column types of a signature in the words of numpy.
 _TYPES = {

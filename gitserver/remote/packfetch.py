@@ -22,7 +22,7 @@ from pathlib import Path
 from buildpacks.choosing.values import Source
 from buildpacks.order import BuildFailed
 from gitserver.errors import Problem
-from gitserver.remote.native import git_argv, git_env, last_words
+from gitserver.remote.native import git_argv, git_env, last_words, limit_child
 from gitserver.remote.refs import create_repository
 from gitserver.remote.tree import TreeLimits, extract
 
@@ -74,15 +74,8 @@ class PackRepositories:
         with tempfile.TemporaryDirectory(dir=self._made_work_dir()) as folder:
             repo_path = Path(folder) / "pack.git"
             create_repository(repo_path)
-            arguments = [
-                "fetch",
-                "--quiet",
-                "--depth=1",
-                "--no-tags",
-                "--no-recurse-submodules",
-                "--no-write-fetch-head",
-            ]
-            self._run(repo_path, source, [*arguments, "--", source.location, commit], FETCH_S)
+            options = ["--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"]
+            self._run(repo_path, source, ["fetch", *options, "--", source.location, commit], FETCH_S)
             try:
                 limits = TreeLimits(files=MAX_FILES, size_bytes=self._max_bytes)
                 extract(
@@ -109,6 +102,7 @@ class PackRepositories:
                 stderr=errors, start_new_session=True,
             )  # fmt: skip
             try:
+                limit_child(child.pid)  # its helpers inherit it: a stranger's pack is unpacked by one of them
                 self._watch(child, repo_path.parent, source, limit_s)
             finally:
                 _end(child)

@@ -133,7 +133,7 @@ class _Walk:
             if depth > self.limits.depth:
                 raise self._too_big("depth", self.limits.depth)
             level = self._descend(level)
-        links = {path: target for path, target in self.links.items() if not _in_environment(self.root, path)}
+        links = _outside_environments(self.root, self.links)
         check_links(links)
         for path, target in links.items():
             try:
@@ -296,19 +296,28 @@ def _is_plain_file(entry: TreeEntry) -> bool:
     return stat.S_ISREG(entry.mode) and not entry.mode & 0o100
 
 
-def _in_environment(root: Path, path: str) -> bool:
-    """Whether a link lies in a committed virtual environment, which no image gets: its links lead to /usr as a rule.
+def _outside_environments(root: Path, links: Mapping[str, str]) -> dict[str, str]:
+    """Links without those in committed virtual environments, which no image gets: they lead to /usr as a rule.
 
     Of one at the top of the repository only its own folders count (buildpacks/pruning.py leaves out the same).
     """
-    for folder in Path(path).parents:
-        here = root / folder
-        is_environment = (here / "pyvenv.cfg").is_file() or (
-            (here / "bin" / "activate").is_file() and any((here / "lib").glob("python*"))
-        )
-        if is_environment and (folder != Path() or Path(path).parts[0] in {"bin", "lib", "lib64"}):
-            return True
-    return False
+    known: dict[Path, bool] = {}  # a thousand links of one folder ask the disk once
+    kept = {}
+    for path, target in links.items():
+        for folder in Path(path).parents:
+            if folder not in known:
+                known[folder] = _is_environment(root / folder)
+            if known[folder] and (folder != Path() or Path(path).parts[0] in {"bin", "lib", "lib64"}):
+                break
+        else:
+            kept[path] = target
+    return kept
+
+
+def _is_environment(folder: Path) -> bool:
+    if (folder / "pyvenv.cfg").is_file():
+        return True
+    return (folder / "bin" / "activate").is_file() and any((folder / "lib").glob("python*"))
 
 
 def _refuse_twins(path: str, folded: str, *, is_link: bool, seen: dict[str, bool]) -> None:

@@ -26,7 +26,7 @@ _MORE_NAMES = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_FIND
 # Registries of other languages, and Debian's packages; GOPROXY lists several, with commas or bars.
 _REGISTRY_NAMES = ("NPM_CONFIG_REGISTRY", "GOPROXY", "GOSUMDB", "MAVEN_MIRROR", "DEBIAN_MIRROR")
 _OFF_NAMES = ("UV_NO_INDEX", "PIP_NO_INDEX", "UV_OFFLINE")
-_USERINFO = re.compile(r"(https?://)[^/\s,@]*@")
+_USERINFO = re.compile(r"(https?://|^)[^/\s,]*@")  # to the last @; a proxy may be named without its scheme
 _PORTS = {"http": 80, "https": 443}
 # Where clouds answer with a machine's own credentials and that is not link-local: AWS on IPv6, Alibaba Cloud.
 _METADATA = frozenset({ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200")})

@@ -25,14 +25,13 @@ def wait_ended(watched: Watched, *, timeout_s: float, log: Callable[[str], None]
         output.pull(is_all=status is not None)
         if status == 0:
             return {}
-        tail = watched.folder.tail(_LAST_LINES)
         if watched.oom():
-            raise Problem("out-of-memory", limit_mib=watched.memory_mib, log=tail)
+            raise Problem("out-of-memory", limit_mib=watched.memory_mib, log=watched.folder.tail(_LAST_LINES))
         if status is not None:
             how = f"signal {-status}" if status < 0 else f"status {status}"
-            raise Problem("release-failed", how=how, log=tail)
+            raise Problem("release-failed", how=how, log=watched.folder.tail(_LAST_LINES))
         if time.monotonic() > deadline_at:
-            raise Problem("release-timeout", seconds=int(timeout_s), log=tail)
+            raise Problem("release-timeout", seconds=int(timeout_s), log=watched.folder.tail(_LAST_LINES))
         time.sleep(_LOOK_S)
 
 

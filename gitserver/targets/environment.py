@@ -90,9 +90,13 @@ def find_process(image: Mapping[str, Json], kind: str) -> Mapping[str, Json] | N
 
 
 def process_of(spec: Spec) -> Mapping[str, Json]:
-    """What an instance runs. Raises Problem('no-web-process')."""
-    named = find_process(spec.image, spec.process) if spec.process else None
-    return named or web_process(spec.image)
+    """What an instance runs. Raises Problem('no-web-process'); ValueError for a type that the image has not."""
+    if not spec.process:
+        return web_process(spec.image)
+    named = find_process(spec.image, spec.process)
+    if named is None:  # never the web process in its place: that would not end
+        raise ValueError(f"{spec.instance} has no process of type {spec.process}")
+    return named
 
 
 def runs_shim(spec: Spec) -> bool:

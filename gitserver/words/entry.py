@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from gitserver.errors import Move
 
+# The end of every body whose failure leaves the running release alone.
+STAYS = "What served before goes on serving."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:

@@ -5,40 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gitserver.errors import Move
-from gitserver.words.entry import Words
+from gitserver.words.entry import STAYS, Words
 
 _OPERATOR = Move.OPERATOR
-_STAYS = "What served before goes on serving."
 
 # What the process target sees from outside.
 _PROCESSES = {
     "start-crashed": Words(
         title="the process ended at its start ({how})",
-        body=f"The process ended with {{how}} before it answered a call. {_STAYS}",
+        body=f"The process ended with {{how}} before it answered a call. {STAYS}",
         next="run the same command in your working copy, mend it, and push again",
         status=422,
     ),
     "out-of-memory": Words(
         title="out of memory: more than {limit_mib} MiB",
-        body=f"The release needs more than its {{limit_mib}} MiB of memory, and the kernel ended it. {_STAYS}",
+        body=f"The release needs more than its {{limit_mib}} MiB of memory, and the kernel ended it. {STAYS}",
         next="use a smaller model or load it with mmap; the operator can give more: algo serve --memory-mib N",
         status=422,
     ),
     "never-listened": Words(
         title="the web process never listened on $PORT",
-        body=f"The web process ran for {{seconds}} s and did not answer on the port in $PORT. {_STAYS}",
+        body=f"The web process ran for {{seconds}} s and did not answer on the port in $PORT. {STAYS}",
         next="listen on the port in the variable PORT, on 127.0.0.1 or 0.0.0.0, and push again",
         status=422,
     ),
     "wrong-port": Words(
         title="the web process listens on port {found}, not on $PORT",
-        body=f"The web process listens on port {{found}}; calls arrive at the port in $PORT ({{expected}}). {_STAYS}",
+        body=f"The web process listens on port {{found}}; calls arrive at the port in $PORT ({{expected}}). {STAYS}",
         next="read the port from the variable PORT instead of writing {found} in the code, and push again",
         status=422,
     ),
     "start-timeout": Words(
         title="not ready within {seconds} s",
-        body=f"The model was still loading after {{seconds}} s. {_STAYS}",
+        body=f"The model was still loading after {{seconds}} s. {STAYS}",
         next="load less at the start; the operator can wait longer: algo serve --ready-timeout-s N",
         status=422,
     ),
@@ -51,25 +50,25 @@ _PROCESSES = {
     "module-missing": Words(
         title="no module named {module}",
         body=f"The process ended with {{how}}: there is no module {{module}}, neither among the installed packages nor "
-        f"in the repository. {_STAYS}",
+        f"in the repository. {STAYS}",
         next="add this line to requirements.txt and push again: {package}   (or, if it is yours: git add {file}.py)",
         status=422,
     ),
     "library-missing": Words(
         title="{library} is not installed",
-        body=f"The process ended with {{how}}: a package needs {{library}} of the system, which is not here. {_STAYS}",
+        body=f"The process ended with {{how}}: a package needs {{library}} of the system, which is not here. {STAYS}",
         next="{mend}",
         status=422,
     ),
     "release-failed": Words(
         title="the release process ended with {how}",
-        body=f"The Procfile's release: process ended with {{how}}, so nothing was switched. {_STAYS}",
+        body=f"The Procfile's release: process ended with {{how}}, so nothing was switched. {STAYS}",
         next="mend what it says above, and push again",
         status=422,
     ),
     "release-timeout": Words(
         title="the release process took over {seconds} s",
-        body=f"The Procfile's release: process was ended after {{seconds}} s, so nothing was switched. {_STAYS}",
+        body=f"The Procfile's release: process was ended after {{seconds}} s, so nothing was switched. {STAYS}",
         next="do less in release:, or ask the operator for more: algo serve --build-timeout-s N",
         status=422,
     ),
@@ -107,7 +106,7 @@ _PROCESSES = {
     ),
     "sandbox-failed": Words(
         title="the sandbox could not be made",
-        body=f"The sandbox could not be made, at step '{{step}}': {{detail}}. {_STAYS}",
+        body=f"The sandbox could not be made, at step '{{step}}': {{detail}}. {STAYS}",
         next="push again; tell the operator if it happens twice",
         move=_OPERATOR,
         status=500,
@@ -131,39 +130,32 @@ _SHIM = {
     ),
     "entry-missing": Words(
         title="{file} has no {name}",
-        body=f"{{file}} was imported and has no {{name}}; it has {{found}}. {_STAYS}",
+        body=f"{{file}} was imported and has no {{name}}; it has {{found}}. {STAYS}",
         next="define {name} in {file}, and push again",
         status=422,
     ),
     "import-failed": Words(
         title="{file} cannot be imported: {type}",
-        body=f"Importing stopped at {{file}}, line {{line}}: {{type}}: {{message}}. {_STAYS}",
+        body=f"Importing stopped at {{file}}, line {{line}}: {{type}}: {{message}}. {STAYS}",
         next="mend the line, or add what is missing to requirements.txt, and push again",
         status=422,
     ),
     "packages-clash": Words(
         title="{one} and {other} do not work together",
-        body=f"Importing stopped because {{one}} and {{other}} do not work together. {_STAYS}",
+        body=f"Importing stopped because {{one}} and {{other}} do not work together. {STAYS}",
         next="write `{bound}` into requirements.txt, or let the older of the two move on, and push again",
         status=422,
     ),
     "load-failed": Words(
         title="the model does not load: {type}",
-        body=f"Loading the model raised {{type}}: {{message}}. {_STAYS}",
+        body=f"Loading the model raised {{type}}: {{message}}. {STAYS}",
         next="mend it, try it in your working copy, and push again",
         status=422,
     ),
     "example-failed": Words(
         title="{example} does not work",
-        body=f"The model loaded, but the prediction for {{example}} failed: {{type}} {{message}}. {_STAYS}",
+        body=f"The model loaded, but the prediction for {{example}} failed: {{type}} {{message}}. {STAYS}",
         next="mend the code or {example}, and push again",
-        status=422,
-    ),
-    "sklearn-skew": Words(
-        title="written by {written_by}, cannot be loaded by {loaded_with}",
-        body=f"{{model_file}} was written by {{written_by}} and does not work with {{loaded_with}}, "
-        f"which your requirements ask for: {{type}}: {{message}}. {_STAYS}",
-        next="put this line into requirements.txt and push again: {requirement}",
         status=422,
     ),
 }

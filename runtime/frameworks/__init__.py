@@ -6,7 +6,7 @@ One module per framework, imported only when its file is served. Each has
     open_model(path, serve)   the model; raises whatever the framework raises, or NeedsCode
 
 How loading.py uses it, kind "model-file":
-    found = load_model_file(serve, app_dir)      # BootFailed: import-failed, load-failed, sklearn-skew, framework-...
+    found = load_model_file(serve, app_dir)      # BootFailed: import-failed, load-failed, framework-...
     with an example:     ask found.model; when it raises exc that is not Refused: raise found.example_failed(exc)
     without, and found.zeros is not None:  ask found.model.native(found.zeros), sample "zeros";
                          when it raises exc: warning = found.zeros_failed(exc), sample None
@@ -59,7 +59,7 @@ class _Module(Protocol):
 def load_model_file(serve: ServeDoc, app_dir: Path) -> LoadedFile:
     """Import the framework of serve.model_file and load it.
 
-    Raises  BootFailed: import-failed (module, type, message), load-failed and sklearn-skew (scikit-learn),
+    Raises  BootFailed: import-failed (module, type, message), load-failed (scikit-learn),
             framework-load-failed, framework-skew (written_by, loaded_with, requirement), keras-2-file, model-needs-code
     """
     # A pickle of several objects says nothing of a framework; what can be served of those is scikit-learn's.

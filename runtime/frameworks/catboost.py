@@ -1,7 +1,8 @@
 """CatBoost: models in cbm form, and pickled ones.
 
-`predict` of a cbm file is that of catboost.CatBoost: the raw value. `predict_class` and `predict_proba` are there when
-the loss function has them; a file does not say which of CatBoost's classes wrote it.
+`predict` of a cbm file is that of catboost.CatBoost: the raw value, for a file does not say which of CatBoost's classes
+wrote it. A pickle says it: its `predict` is that of its class. `predict_class` and `predict_proba` are there when the
+loss function has them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..model import TensorSpec
 from ..rows import RowSpec
 from .loaded import Opened
-from .row_model import RowModel
+from .row_model import RowModel, zeros_body
 from .threads import threads_per_call
 
 if TYPE_CHECKING:
@@ -35,10 +36,13 @@ def open_model(path: Path, serve: ServeDoc) -> Opened:
     import catboost
 
     if serve.format == "pickle":
-        from .sklearn import estimator_of, read_pickle
+        from .sklearn import estimator_of, make_sklearn_model, read_pickle
 
         held, _ = read_pickle(path)
         booster = estimator_of(held)
+        if not isinstance(booster, catboost.CatBoost):  # a pipeline that ends in one
+            model = make_sklearn_model(booster, title="CatBoost", platform="catboost")
+            return Opened(model=model, zeros=zeros_body(model))
     else:
         booster = catboost.CatBoost()
         booster.load_model(str(path), format="cbm")
@@ -55,34 +59,37 @@ def _catboost_model(booster: Any) -> RowModel:
         names = ()  # CatBoost's own names for columns that had none
     categories = sorted({*booster.get_cat_feature_indices(), *booster.get_text_feature_indices()})
     loss = str((booster.get_all_params() or {}).get("loss_function", "")).partition(":")[0]
-    kinds = {"predict": "RawFormulaVal"}
-    if loss in CLASSIFYING:
-        kinds |= {"predict_class": "Class", "predict_proba": "Probability"}
+    kinds = {"predict_class": "Class", "predict_proba": "Probability"} if loss in CLASSIFYING else {}
 
-    def asking(kind: str) -> Callable[[Any], Any]:
-        def ask(rows: Any) -> Any:
-            return booster.predict(_with_categories(rows, categories), prediction_type=kind, thread_count=threads)
+    def asking(**options: str) -> Callable[[Any], Any]:
+        return lambda rows: booster.predict(_with_categories(rows, categories), thread_count=threads, **options)
 
-        return ask
+    from .sklearn import datatype_of
 
     several = loss.startswith("Multi")
     return RowModel(
-        methods={name: asking(kind) for name, kind in kinds.items()},
+        methods={"predict": asking(), **{name: asking(prediction_type=kind) for name, kind in kinds.items()}},
         method="predict",
         spec=RowSpec(feature_count=count, feature_names=names, as_frame=False),
         title=f"CatBoost {loss or 'model'}",
         platform="catboost",
-        outputs=(TensorSpec(name="predict", datatype="FP64", shape=(-1, -1) if several else (-1,)),),
+        outputs=(
+            TensorSpec(name="predict", datatype=datatype_of(booster, "predict"), shape=(-1, -1) if several else (-1,)),
+        ),
     )
 
 
 def _with_categories(rows: Any, categories: list[int]) -> Any:
-    """CatBoost takes a category as text or a whole number, never as a float: JSON's 3 arrives here as 3.0."""
+    """CatBoost takes a category as text or a whole number, never as a float: JSON's 3 arrives here as 3.0.
+
+    null is NaN in a row of numbers and None beside a text: the same category in both.
+    """
     if not categories:
         return rows
     table = rows.astype(object)
     for column in categories:
         table[:, column] = [
-            int(cell) if isinstance(cell, float) and cell.is_integer() else str(cell) for cell in table[:, column]
+            "nan" if cell is None else int(cell) if isinstance(cell, float) and cell.is_integer() else str(cell)
+            for cell in table[:, column]
         ]
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from ..settings import ServeDoc
 
 DISTRIBUTION = "keras"
+# What Keras 3 says of a layer or a function that the file names and nobody has defined.
+_OWN = re.compile(r"Could not locate (?:class|function) '([\w.>]+)'")
 
 
 def import_framework() -> str:
@@ -35,8 +38,20 @@ def open_model(path: Path, serve: ServeDoc) -> Opened:
     import keras
 
     # safe_mode stays on: a Lambda layer is code of a stranger in the file, and Keras then says so.
-    network = keras.saving.load_model(path, compile=False, safe_mode=True)
-    inputs = tuple(_input(tensor, index) for index, tensor in enumerate(network.inputs or ()))
+    try:
+        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (TypeError, ValueError) as exc:
+        unknown = _OWN.search(str(exc))
+        if unknown is None or "keras 3." not in (serve.written_by or ""):
+            raise
+        raise NeedsCode(
+            f"a Keras model with {unknown[1]}, which is no part of Keras",
+            f"a predict.py that loads the file and defines {unknown[1]}, with "
+            "@keras.saving.register_keras_serializable()",
+        ) from exc
+    if not network.inputs or not network.outputs:
+        raise NeedsCode("a Keras model that does not say what it takes", "a predict.py that calls the model")
+    inputs = tuple(_input(tensor, index) for index, tensor in enumerate(network.inputs))
     names = _output_names(network)
 
     def run(arrays: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -76,7 +91,7 @@ def _fed(network: Any, arrays: Mapping[str, Any], values: list[Any]) -> Any:
 
 def _output_names(network: Any) -> list[str]:
     names = list(getattr(network, "output_names", None) or ())
-    count = len(network.outputs or ())
+    count = len(network.outputs)
     return names if len(set(names)) == count else [f"output_{index}" for index in range(count)]
 
 

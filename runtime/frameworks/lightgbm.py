@@ -54,7 +54,7 @@ def _booster_model(booster: Any) -> RowModel:
     return RowModel(
         methods={"predict": ask, "predict_raw": lambda rows: ask(rows, raw=True)},
         method="predict",
-        spec=RowSpec(feature_count=int(booster.num_feature()), feature_names=names, as_frame=False),
+        spec=RowSpec(feature_count=int(booster.num_feature()), feature_names=names, as_frame=False, takes_texts=False),
         title="LightGBM Booster",
         platform="lightgbm",
         outputs=(TensorSpec(name="predict", datatype="FP64", shape=(-1, width) if width > 1 else (-1,)),),

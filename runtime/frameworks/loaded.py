@@ -125,12 +125,18 @@ def failure_of(exc: BaseException, origin: Origin, code: str = "load-failed") ->
         "example": origin.example,
     }
     trace = render_trace(exc, origin.app_dir)
-    if origin.framework in {"keras", "tensorflow"} and any(text in str(exc) for text in KERAS_2_TEXTS):
+    if _may_be_keras_2(origin) and any(text in str(exc) for text in KERAS_2_TEXTS):
         return BootFailed("keras-2-file", log=trace, **fields)
     if origin.differs:
-        return BootFailed("sklearn-skew" if origin.framework == "sklearn" else "framework-skew", log=trace, **fields)
+        return BootFailed("framework-skew", log=trace, **fields)
     if code == "example-failed":
         return BootFailed("example-failed", log=trace, **fields)
     if origin.framework == "sklearn":
         return BootFailed("load-failed", log=trace, **fields)
     return BootFailed("framework-load-failed", log=trace, **fields)
+
+
+def _may_be_keras_2(origin: Origin) -> bool:
+    # Keras 3 says the same of layers that it does not know, and a file that it wrote itself names it.
+    by_keras_3 = origin.framework == "keras" and origin.written_by is not None and "keras 3." in origin.written_by
+    return origin.framework in {"keras", "tensorflow"} and not by_keras_3

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..model import TensorSpec
-from ..refusal import Flaw, unfit
+from ..refusal import Flaw, pointer, unfit
 from ..rows import RowSpec
 from .casting import ArraySpec
 from .dtypes import DATATYPES
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 DISTRIBUTION = "mlflow"
 # MLflow's column types that are numbers, to numpy's.
 NUMBERS = {"long": "int64", "integer": "int32", "double": "float64", "float": "float32", "boolean": "bool"}
+
+# The least value of a type of whole numbers, and the first beyond it: pandas would wrap what is out of it.
+WHOLE = {"int64": (-(2**63), 2**63), "int32": (-(2**31), 2**31), "bool": (0, 2)}
 
 
 def import_framework() -> str:
@@ -83,13 +86,16 @@ def _typed(frame: Any, types: Mapping[str, str]) -> Any:
             continue
         column = made[name]
         if column.dtype.kind not in "fiub":
-            raise unfit(Flaw(path=f"/{name}", message=f"expected numbers in column {index} ({name}, {kind})"))
-        if wanted.startswith(("int", "bool")):
+            raise unfit(Flaw(path=pointer(name), message=f"expected numbers in column {index} ({name}, {kind})"))
+        if wanted in WHOLE:
             if column.isna().any() or (column != column.round()).any():
-                raise unfit(Flaw(path=f"/{name}", message=f"expected whole numbers in column {index} ({name}, {kind})"))
-            made[name] = column.astype(wanted)
-        else:
-            made[name] = column.astype(wanted)
+                message = f"expected whole numbers in column {index} ({name}, {kind})"
+                raise unfit(Flaw(path=pointer(name), message=message))
+            least, beyond = WHOLE[wanted]
+            if column.min() < least or column.max() >= beyond:
+                message = f"a number is out of the range of {kind} in column {index} ({name})"
+                raise unfit(Flaw(path=pointer(name), message=message))
+        made[name] = column.astype(wanted)
     return made
 
 

@@ -45,7 +45,7 @@ def read_pickle(path: Path, *, skops: bool = False) -> tuple[Any, bool]:
 
     skops    the file is skops' zip, not a pickle
     returns  what it holds, and whether scikit-learn warned that another version wrote it
-    Raises   whatever the file's classes raise; ImportError for skops files without skops
+    Raises   whatever the file's classes raise; ImportError without skops or joblib for a file of theirs
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -54,17 +54,27 @@ def read_pickle(path: Path, *, skops: bool = False) -> tuple[Any, bool]:
 
             held = reader.load(path, trusted=reader.get_untrusted_types(file=path))
         else:
-            import joblib
-
-            held = joblib.load(path)  # reads plain pickles too
+            held = _load(path)
     return held, any(item.category.__name__ == "InconsistentVersionWarning" for item in caught)
+
+
+def _load(path: Path) -> Any:
+    try:
+        import joblib
+    except ModuleNotFoundError:  # XGBoost and CatBoost do without it, and so does a plain pickle of theirs
+        import pickle
+
+        with path.open("rb") as file:
+            return pickle.load(file)  # noqa: S301 -- the app's own file, in the app's own sandbox
+    return joblib.load(path)  # reads plain pickles too
 
 
 def estimator_of(held: Any) -> Any:
     """What predicts: the object itself, or the certain meaning of a bundle.
 
     A bundle is certain when it holds exactly one predictor, and beside plain values at most one transformer of as many
-    features: then the transformer goes first. With two of either only the code that trained them knows the order.
+    features: then the transformer goes first. With two of either only the code that trained them knows the order, and
+    a pipeline may have the transformer as a step already.
     Raises  NeedsCode that lists what the bundle holds
     """
     if _method_of(held) is not None:
@@ -113,7 +123,9 @@ def _is_plain(part: Any) -> bool:
 
 
 def _follows(transformer: Any, predictor: Any) -> bool:
-    """True when the predictor was fitted on as many columns as the transformer makes."""
+    """True when the predictor was fitted on as many columns as the transformer makes, and has no steps of its own."""
+    if hasattr(predictor, "steps"):
+        return False
     made = _attribute(transformer, "n_features_in_", None)
     with contextlib.suppress(Exception):
         made = len(transformer.get_feature_names_out())
@@ -144,7 +156,7 @@ def make_sklearn_model(estimator: Any, *, title: str = "scikit-learn", platform:
         title=f"{title} {type(estimator).__name__}",
         platform=platform,
         outputs=(
-            TensorSpec(name=method, datatype=_datatype(estimator, method), shape=_output_shape(estimator, method)),
+            TensorSpec(name=method, datatype=datatype_of(estimator, method), shape=_output_shape(estimator, method)),
         ),
     )
 
@@ -161,7 +173,8 @@ def _selects_columns(estimator: Any) -> bool:
     return any(type(step).__name__ == "ColumnTransformer" for step in steps)
 
 
-def _datatype(estimator: Any, method: str) -> str:
+def datatype_of(estimator: Any, method: str) -> str:
+    """Open Inference Protocol's name for what a method answers: a classifier's classes, else numbers."""
     classes = _attribute(estimator, "classes_", None)
     kind = getattr(getattr(classes, "dtype", None), "kind", "f") if method == "predict" else "f"
     if kind == "i" or (method == "predict" and hasattr(estimator, "labels_")):

@@ -77,10 +77,11 @@ class TensorModel:
         """n instances, each a value or an object by input name, to n predictions."""
         chosen = self._signature(signature)
         listed = _rows_of(instances, "/instances")
-        if chosen.batch is None or 0 <= chosen.batch != len(listed):
-            if chosen.batch != 1:
-                message = f"this model takes exactly {chosen.batch} rows, got {len(listed)}"
-                if chosen.batch is None:
+        batch = chosen.batch
+        if batch is None or 0 <= batch != len(listed):
+            if batch != 1:
+                message = f"this model takes exactly {batch} rows, got {len(listed)}"
+                if batch is None:
                     message = 'the inputs of this model share no first axis; send {"inputs": {...}}'
                 raise unfit(Flaw(path="/instances", message=message))
             return [self._stacked(chosen, [row], f"/instances/{index}")[0] for index, row in enumerate(listed)]
@@ -93,6 +94,10 @@ class TensorModel:
         outputs = signature.run(arrays)
         if len(outputs) == 1:
             return next(iter(outputs.values()))
+        for name, value in outputs.items():
+            if not getattr(value, "ndim", 1) or len(value) != len(rows):
+                message = f'the output {name} does not have an entry for each row; send {{"inputs": {{...}}}}'
+                raise unfit(Flaw(path=at, message=message))
         return [{name: value[index] for name, value in outputs.items()} for index in range(len(rows))]
 
     def columns(self, inputs: Any, signature: str) -> Any:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ..settings import ServeDoc
 
 DISTRIBUTION = "transformers"
+# A call says what is generated, never which code runs: generate() loads a program from the folder that the first names.
+BARRED = ("custom_generate", "trust_remote_code")
 # The end of an architecture's name to the task. Source: transformers documentation, AutoModel classes and pipelines.
 TASKS = (
     ("ForSequenceClassification", "text-classification"),
@@ -66,7 +68,17 @@ def open_model(path: Path, serve: ServeDoc) -> Opened:
 
     asked = pipeline(task, model=str(path), tokenizer=str(path), device="cpu", trust_remote_code=False)
     model = TextModel(pipeline=asked, task=task, title=f"transformers {architecture} ({task})")
-    return Opened(model=model, zeros={"instances": ["a"]} if task != "fill-mask" else None)
+    return Opened(model=model, zeros=_zeros(task))
+
+
+def _zeros(task: str) -> dict[str, Any] | None:
+    """A first call: of generated text one token, for the pipeline's own default is hundreds of them."""
+    match task:
+        case "fill-mask":  # takes only a text with the tokenizer's own mask
+            return None
+        case "text-generation":
+            return {"inputs": ["a"], "parameters": {"max_new_tokens": 1}}
+    return {"instances": ["a"]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +113,11 @@ class TextModel:
             parameters = value.get("parameters") or {}
             if not isinstance(parameters, Mapping):
                 raise unfit(Flaw(path="/parameters", message=f"expected an object, got {name_of(parameters)}"))
+            barred = [
+                Flaw(path=f"/parameters/{name}", message="not taken here") for name in BARRED if name in parameters
+            ]
+            if barred:
+                raise unfit(*barred)
             at, value = f"/{key}", value[key]
         else:
             at = ""
@@ -126,7 +143,7 @@ class TextModel:
         if len(inputs) != 1 or inputs[0].datatype != "BYTES":
             raise unfit(Flaw(path="/inputs", message="expected one tensor of BYTES"))
         texts = [str(text) for text in inputs[0].value.reshape(-1).tolist()]
-        return {asked: self._ask(texts, {}) for asked in (wanted or (name,))}
+        return dict.fromkeys(wanted or (name,), self._ask(texts, {}))
 
     def _ask(self, texts: Sequence[str], parameters: Mapping[str, Any]) -> list[Any]:
         import torch

@@ -71,7 +71,7 @@ def _booster_model(booster: Any) -> RowModel:
     return RowModel(
         methods={"predict": ask, "predict_margin": lambda rows: ask(rows, margin=True)},
         method="predict",
-        spec=RowSpec(feature_count=int(booster.num_features()), feature_names=names, as_frame=False),
+        spec=RowSpec(feature_count=int(booster.num_features()), feature_names=names, as_frame=False, takes_texts=False),
         title=f"XGBoost Booster ({objective})",
         platform="xgboost",
         outputs=(TensorSpec(name="predict", datatype="FP32", shape=(-1, width) if several else (-1,)),),

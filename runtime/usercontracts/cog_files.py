@@ -7,7 +7,7 @@ Rules  1. only http, https and data: a path of this machine is never opened for 
 from __future__ import annotations
 
 import base64
-import binascii
+import http.client
 import mimetypes
 import os
 import shutil
@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..hints import Unfit
+from ..jsontext import fields_of
 from ..refusal import Flaw
 
 DOWNLOAD_TIMEOUT_S = 60
@@ -65,7 +66,7 @@ class InputFiles:
         words = head[len("data:") :].split(";")
         try:
             content = base64.b64decode(payload, validate=True) if "base64" in words else _unquoted(payload)
-        except binascii.Error:
+        except ValueError:  # binascii.Error is one; letters beyond ASCII raise the plain one
             raise Unfit(Flaw(path=at, message="the data URL does not hold base64")) from None
         path = self._place("file" + (mimetypes.guess_extension(words[0]) or ""))
         path.write_bytes(content)
@@ -85,7 +86,7 @@ class InputFiles:
         except urllib.error.HTTPError as exc:
             exc.close()  # it holds the connection, and the exception that is made of it lives longer
             raise Unfit(Flaw(path=at, message=f"the URL cannot be read: {exc}")) from exc
-        except (urllib.error.URLError, OSError, ValueError) as exc:
+        except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as exc:
             raise Unfit(Flaw(path=at, message=f"the URL cannot be read: {exc}")) from exc
         return path
 
@@ -95,7 +96,7 @@ def _unquoted(payload: str) -> bytes:
 
 
 def with_files_inlined(result: Any) -> Any:
-    """A result with every path and every open file in it as a data URL."""
+    """A result with every path and every open file in it as a data URL; objects with fields become dicts."""
     if isinstance(result, os.PathLike):
         path = Path(result)
         return _data_url(path.read_bytes(), path.name)
@@ -107,7 +108,8 @@ def with_files_inlined(result: Any) -> Any:
         return {key: with_files_inlined(item) for key, item in result.items()}
     if isinstance(result, (list, tuple)):
         return [with_files_inlined(item) for item in result]
-    return result
+    fields = fields_of(result)  # an Output(BaseModel), as often as not with a Path in it
+    return result if fields is None else with_files_inlined(fields)
 
 
 def _data_url(content: bytes, name: str) -> str:

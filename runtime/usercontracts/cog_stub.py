@@ -60,7 +60,7 @@ def Input(  # noqa: N802, PLR0913 -- the name and the arguments that user code w
     if default_factory is not None:
         raise TypeError("Input(default_factory=...) is not taken by cog; write the default itself")
     return InputRule(
-        default=None if default is None else REQUIRED if default is ... else default,
+        default=REQUIRED if default is ... else default,
         description=description,
         ge=ge,
         le=le,

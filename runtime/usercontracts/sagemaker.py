@@ -90,7 +90,8 @@ def _load(functions: Functions, serve: ServeDoc, app_dir: Path, folder: Path, co
     from ..frameworks import load_model_file
 
     loaded = load_model_file(serve, app_dir).model
-    return SimpleNamespace(predict=loaded.native)
+    # The defaults decode to arrays, and native() takes what JSON has.
+    return SimpleNamespace(predict=lambda data: loaded.native(plain(data)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +173,10 @@ def _decode(content: Any, content_type: str) -> Any:
     if kind == NPY:
         import numpy as np
 
-        return np.load(io.BytesIO(content), allow_pickle=False)
+        try:
+            return np.load(io.BytesIO(content), allow_pickle=False)
+        except (ValueError, EOFError) as exc:
+            raise Refused(400, f"the body is no NPY array: {exc}") from exc
     raise Refused(415, f"{content_type} is not taken here; send {JSON}, {CSV} or {NPY}, or define input_fn")
 
 

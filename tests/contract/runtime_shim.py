@@ -156,6 +156,20 @@ FUNCTION = {"kind": "function", "file": "predict.py", "name": "predict"}
 SKLEARN = {"kind": "model-file", "framework": "sklearn", "format": "pickle", "model_file": "model/iris.joblib"}
 
 
+# Where a shim of make_shim answers on the two batch contracts.
+V1_PREDICT, V2_INFER = "/v1/models/iris:predict", "/v2/models/iris/infer"
+
+
+def serving(kind: str, file: str, name: str, **more: str) -> dict[str, Any]:
+    """A serve document of user code."""
+    return {"kind": kind, "file": file, "name": name, **more}
+
+
+def tensor(name: str, data: list[Any], datatype: str = "FP64") -> dict[str, Any]:
+    """A tensor of one dimension for V2_INFER."""
+    return {"name": name, "shape": [len(data)], "datatype": datatype, "data": data}
+
+
 def write_iris_model(path: Path, *, named: bool = False) -> None:
     """A real pipeline, trained on the iris data that ships with scikit-learn."""
     import joblib

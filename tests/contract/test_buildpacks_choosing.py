@@ -359,11 +359,13 @@ def test_nothing_is_fetched_that_the_operator_does_not_allow(tmp_path: Path) -> 
 
 
 def test_passwords_of_indexes_are_not_for_buildpacks_of_strangers(kitchen: Kitchen) -> None:
-    script = INLINE.replace("echo noted > note.txt", "env | grep INDEX > note.txt")
+    script = INLINE.replace("echo noted > note.txt", "env | grep -e INDEX -e PROXY > note.txt")
     files = {"project.toml": script, "Procfile": "web: x\n"}
-    built = kitchen.build(files, install_env={"UV_INDEX_URL": "https://me:hunter2@index.example/simple"})
-    assert (layer(kitchen, built, "app") / "note.txt").read_text().count("https://index.example/simple") == 1
-    assert "hunter2" not in (layer(kitchen, built, "app") / "note.txt").read_text()
+    env = {"UV_INDEX_URL": "https://me:p@hunter2@index.example/simple", "HTTP_PROXY": "me:hunter2@proxy.example:1"}
+    built = kitchen.build(files, install_env=env)
+    seen = (layer(kitchen, built, "app") / "note.txt").read_text()
+    assert seen.count("=https://index.example/simple\n") == seen.count("=proxy.example:1\n") == 1
+    assert "hunter2" not in seen
 
 
 def test_two_different_buildpacks_of_one_name_are_refused(kitchen: Kitchen) -> None:

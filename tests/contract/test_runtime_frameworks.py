@@ -35,7 +35,7 @@ SERVED = {
         "transformers-generation",
     ],
     "mlflow": ["mlflow-columns", "mlflow-tensors"],
-    "catboost": ["catboost-regression", "catboost-classes"],
+    "catboost": ["catboost-regression", "catboost-classes", "catboost-pickle"],
 }
 # The first run on a machine makes the environments and the models.
 pytestmark = pytest.mark.timeout(900)
@@ -157,6 +157,12 @@ def test_weights_alone_are_refused_with_the_code_to_write(family: str, name: str
     assert "predict.py" in failure["fields"]["needed"]
 
 
+def test_a_keras_file_with_a_layer_of_its_own_asks_for_the_code_that_defines_it(tmp_path: Path) -> None:
+    failure = refused(tmp_path, "tensorflow", model_cases("tensorflow")["keras-own-layer"])
+    assert failure["code"] == "model-needs-code"
+    assert failure["fields"]["found"] == "a Keras model with Mine, which is no part of Keras"
+
+
 # What callers are told when a tensor does not fit --------------------------------------------------------------------
 
 
@@ -184,6 +190,17 @@ def test_a_tensor_that_does_not_fit_is_422_with_its_place(
     reply = scores.post("/predict", json=body)
     assert reply.status_code == 422
     assert reply.json()["detail"][0] == {"path": path, "message": message}
+
+
+@pytest.mark.parametrize(("number", "word"), [(2.5, "whole numbers"), (2**64, "out of the range of long")])
+def test_a_column_of_whole_numbers_takes_no_others_and_none_is_wrapped(
+    number: float, word: str, tmp_path: Path
+) -> None:
+    with serving(tmp_path, "mlflow", model_cases("mlflow")["mlflow-columns"]) as shim:
+        reply = shim.client().post("/predict", json={"instances": [[5.1, 3.5, 1.4, number]]})
+    assert reply.status_code == 422
+    assert reply.json()["detail"][0]["path"] == "/petal_width"
+    assert word in reply.json()["detail"][0]["message"]
 
 
 def test_nan_goes_in_as_null_and_comes_out_as_null(scores: httpx.Client) -> None:

@@ -573,7 +573,7 @@ def test_a_broken_model_file_is_told_as_the_skew_when_the_versions_differ(tmp_pa
     files = {"model/iris.joblib": "not a pickle"}
     assert failing(tmp_path / "same", files, SKLEARN)["code"] == "load-failed"
     failure = failing(tmp_path / "skew", files, {**SKLEARN, "written_by": "scikit-learn 0.19.0"})
-    assert failure["code"] == "sklearn-skew"
+    assert failure["code"] == "framework-skew"
     assert failure["fields"]["written_by"] == "scikit-learn 0.19.0"
     assert failure["fields"]["loaded_with"].startswith("scikit-learn 1.")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from gitserver.buildlog import BuildLog
 from gitserver.errors import Problem
+from gitserver.job import Job
 from gitserver.ledger.records import BuildState, EnvKind
 from gitserver.targets.contract import Spec
 from tests.services.corridor import Corridor
@@ -57,6 +60,26 @@ def test_a_release_process_that_fails_leaves_what_served_and_starts_nothing(corr
     assert (corridor.ref("refs/heads/main"), corridor.serving()) == (first, first)
     assert corridor.target.instances() == (f"b{old.id}",)
     assert "no such table" in corridor.log(failed.id)
+
+
+def test_a_build_that_was_cancelled_meanwhile_runs_no_release_process(corridor: Corridor) -> None:
+    ran: list[str] = []
+
+    def watch(spec: Spec) -> None:
+        ran.append(spec.process)
+
+    corridor.target.refuse = watch
+    (build,) = corridor.carry_out(corridor.order(corridor.commit("one")))
+    ran.clear()
+    image = corridor.ledger.image(f"sha256:{build.commit}")
+    log = BuildLog(corridor.settings.build_log(build.id))
+    job = Job(build=build, app=corridor.app, log=log, cancelled=threading.Event())
+    job.cancelled.set()
+    assert image is not None
+    with pytest.raises(Problem) as stopped:
+        corridor.world.run_release(job, corridor.world.environment(job), image, {})
+    log.close()
+    assert (stopped.value.failure.code, ran) == ("cancelled", [])
 
 
 def test_an_image_without_a_release_process_says_nothing_of_one(corridor: Corridor) -> None:

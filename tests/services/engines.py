@@ -13,6 +13,7 @@ import atexit
 import functools
 import itertools
 import os
+import re
 import shutil
 import signal
 import socket
@@ -115,9 +116,21 @@ class TestEngine:
         self.stop()
         for process in processes_below(self.folder):
             os.kill(process, signal.SIGKILL)
+        for bridge in self._bridges():
+            subprocess.run(["ip", "link", "delete", bridge], check=False, capture_output=True)
         for mounted in sorted(mounts_below(self.folder), reverse=True):
             subprocess.run(["umount", "--lazy", mounted], check=False, capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _bridges(self) -> list[str]:
+        """Bridges of networks that it ever made: a daemon that ends leaves them, and an address range with each."""
+        assert self.folder is not None
+        try:
+            kept = (self.folder / "data/network/files/local-kv.db").read_bytes()
+        except OSError:
+            return []
+        found = re.findall(rb"docker/network/v1\.0/bridge/([0-9a-f]{12})[0-9a-f]{52}/", kept)
+        return sorted({f"br-{part.decode()}" for part in found})
 
     def _end(self, with_signal: signal.Signals) -> None:
         if self._daemon is None:

@@ -116,7 +116,7 @@ def interpreter(family: str) -> str:
     wanted = FAMILIES[family]
     listed = [*wanted.more(), *wanted.packages, *SHIM]
 
-    def make(draft: Path, final: Path) -> None:
+    def make(draft: Path) -> None:
         uv = str(Path(sys.executable).parent / "uv")
         # --relocatable: the environment is made as a draft and renamed when it is whole.
         subprocess.run(
@@ -134,7 +134,7 @@ def model_cases(family: str) -> Mapping[str, ModelCase]:
     program = Path(__file__).with_name(f"model_makers_{family}.py")
     python = interpreter(family)
 
-    def make(draft: Path, final: Path) -> None:
+    def make(draft: Path) -> None:
         draft.mkdir()
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(draft), "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
         command = [python, "-P", "-W", "ignore", str(program), str(draft)]
@@ -159,7 +159,7 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
-def _once(name: str, make: Callable[[Path, Path], None]) -> Path:
+def _once(name: str, make: Callable[[Path], None]) -> Path:
     """The folder of that name in the cache; made under a lock, whole or not at all."""
     folder = Path.home() / ".cache/algo-tests/frameworks"
     folder.mkdir(parents=True, exist_ok=True)
@@ -169,6 +169,6 @@ def _once(name: str, make: Callable[[Path, Path], None]) -> Path:
         if not final.exists():
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
                 draft = Path(scratch) / "made"
-                make(draft, final)
+                make(draft)
                 draft.rename(final)
     return final

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,5 +42,13 @@ regression = catboost.CatBoostRegressor(**silent).fit(ROWS, ROWS[:, 0] * 2 + 1)
 case("catboost-regression", regression, {})
 classes = catboost.CatBoostClassifier(**silent).fit(ROWS, (ROWS[:, 0] > 0).astype(int))
 case("catboost-classes", classes, {"predict_class": "Class", "predict_proba": "Probability"})
+
+
+# A pickle knows its class, whose predict() answers classes; the environment has no joblib.
+(OUT / "classes.pkl").write_bytes(pickle.dumps(classes))
+body, found = {"instances": ASKED}, np.asarray(classes.predict(ASKED)).tolist()
+calls = [{"path": "/predict", "body": body, "answer": {"predictions": found}}]
+serve = {"framework": "catboost", "format": "pickle"}
+cases.append({"name": "catboost-pickle", "file": "classes.pkl", "serve": serve, "calls": calls})
 
 (OUT / "cases.json").write_text(json.dumps(cases))

@@ -81,6 +81,18 @@ cases.append(
 )
 
 
+@keras.saving.register_keras_serializable()
+class Mine(keras.layers.Layer):  # type: ignore[misc, unused-ignore]  # keras has no types
+    """A layer that only this file knows."""
+
+    def call(self, inputs: Any) -> Any:
+        """Twice the inputs."""
+        return inputs * 2
+
+
+keras.Sequential([keras.layers.Input((4,)), Mine()]).save(OUT / "mine.keras")
+cases.append({"name": "keras-own-layer", "file": "mine.keras", "serve": {**written, "format": "keras"}, "calls": []})
+
 # A module with a signature of texts and one of numbers.
 counter = tf.Module()
 counter.lengths = tf.function(

@@ -28,7 +28,7 @@ def app(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("folder", ["iris", "iris/", "/iris", " iris "])
+@pytest.mark.parametrize("folder", ["iris", "iris/", "/iris", " iris ", "./iris", "iris//", "./iris/."])
 def test_the_folder_becomes_the_app_with_its_own_big_files(folder: str, app: Path) -> None:
     lines: list[str] = []
     entered = enter(order_of(app, folder), lines.append)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,20 @@ def test_a_source_is_read_by_its_form(text: str, kind: SourceKind, location: str
 )  # fmt: skip
 def test_what_is_no_source_is_refused_and_never_mended(text: str) -> None:
     assert code(text) == "buildpack-source-bad"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://user:hid/den@example.com/x", "https://example.com/x?token=hidden", "ftp://user:hidden@example.com/x",
+        "docker://user:hidden@example.com/x", "https://user:hidden@example.com/" + "x" * 500,
+    ],
+)  # fmt: skip
+def test_a_password_is_not_shown_where_a_name_cannot_be_read(text: str) -> None:
+    with pytest.raises(BuildFailed) as caught:
+        source(text)
+    assert caught.value.code == "buildpack-source-bad"
+    assert "hid" not in str(caught.value.fields)
 
 
 @pytest.mark.parametrize("text", ["https://user:secret@example.com/x", "https://token@example.com/x#v1"])
@@ -270,10 +285,19 @@ def test_the_setting_beats_project_toml_beats_the_file_beats_detection(tmp_path:
         ("https://example.com/a", "https://example.com/ab", False),
         ("https://example.com/a", "https://example.com.evil.org/a", False),
         ("https://example.com", "https://example.com.evil.org/a", False),
+        ("https://example.com", "https://example.com.git.evil.org/a", False),
+        ("https://example.com", "https://example.com:8443/a", False),
+        ("https://example.com", "https://example.com/a", True),
+        ("https://example.com/a/b", "https://example.com/a/b.git", True),
+        ("https://example.com/a/b", "https://example.com/a/b.gitish", False),
+        ("https://example.com/a/b", "https://example.com/a/b/c", True),
+        ("ssh://git", "git@example.com:a/b", False),
         ("https://example.com/a/", "./mine", False),
         ("repository,https://example.com/a/", "./mine", True),
         ("docker://example.com/a", "docker://example.com/a:1", True),
         ("docker://example.com/a", "docker://example.com/ab:1", False),
+        ("docker://example.com/a", f"docker://example.com/a@sha256:{'0' * 64}", True),
+        ("docker://example.com", "docker://example.com:5000/a", False),
         ("ssh://git@example.com/a/", "git@example.com:a/b", True),
         ("file:///srv/packs", "file:///srv/packs", True),
         ("file:///srv/packs", "file:///srv/packs2", False),
@@ -312,10 +336,23 @@ def test_a_rule_that_cannot_be_is_refused_at_start(rule: str) -> None:
         ("#a", "#a", False, False),
         ("a  ", "a", False, True),
         ("a.b", "axb", False, False),
+        ("a*b*c", "aXbYbZc", False, True),
+        ("a*b*c", "aXcYb", False, False),
+        ("**/x/**/y", "x/a/x/b/y", False, True),
+        ("a/**/b/**/c", "a/b/d/b/c", False, True),
+        ("a/**/b/c", "a/b/b/c", False, True),
+        ("a/**/b/c", "a/b/c/d", False, False),
     ],
 )
 def test_patterns_mean_what_gitignore_says(pattern: str, path: str, *, is_folder: bool, expected: bool) -> None:
     assert matches(parse_patterns([pattern]), path, is_folder=is_folder) is expected
+
+
+@pytest.mark.parametrize(("pattern", "path"), [("*a" * 60 + "b", "a" * 255), ("**/a*/" * 40 + "b", "a/" * 2000 + "a")])
+def test_no_pattern_keeps_the_server_busy(pattern: str, path: str) -> None:
+    started_s = time.process_time()
+    assert not matches(parse_patterns([pattern]), path, is_folder=False)
+    assert time.process_time() - started_s < 1  # with backtracking: longer than anybody waits
 
 
 @given(st.text(alphabet="ab*?[]!^-\\/.# ", max_size=12), st.text(alphabet="ab-/.", min_size=1, max_size=8))

@@ -63,6 +63,41 @@ def test_what_no_packaged_buildpack_needs_is_refused(kind: bytes, size: bytes, r
         list(guarded(pieces(bytes(data), 512), LARGE))
 
 
+def with_hidden(kind: bytes, head: bytes, name: bytes = b"") -> bytes:
+    """A tar in which a reader sees a header that lies in the data of another file."""
+    data = bytearray(archive(("a", tarfile.REGTYPE, 1), ("b", tarfile.REGTYPE, 512)))
+    hidden = archive(("hidden", tarfile.DIRTYPE, 0))[:512]
+    file = data[1024:1536]
+    if name:
+        file[: len(name) + 1] = name + b"\0"
+    file[156:157] = kind
+    file[148:156] = b"%06o\0 " % (sum(file) - sum(file[148:156]) + 8 * 32)
+    return bytes(head + file + hidden + bytes(1024))
+
+
+def pax(text: bytes, kind: bytes = b"x") -> bytes:
+    """An extended header."""
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = kind, len(text)
+    return info.tobuf(tarfile.USTAR_FORMAT) + text.ljust(512, b"\0")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (with_hidden(b"0", pax(b"10 size=0\n")), "given twice"),
+        (with_hidden(b"0", pax(b"10 size=0\n", b"g") + pax(b"8 uid=0\n")), "given twice"),
+        (with_hidden(b"\0", b"", b"folder/"), "written as a file"),
+    ],
+)
+@pytest.mark.parametrize("chunk", [1, 700, 10_000])
+def test_what_a_reader_would_see_and_the_guard_would_not_is_refused(data: bytes, reason: str, chunk: int) -> None:
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
+        assert "hidden" in tar.getnames()
+    with pytest.raises(TarRefused, match=reason):
+        list(guarded(pieces(data, chunk), LARGE))
+
+
 def test_too_many_bytes_and_too_many_entries_are_a_matter_of_size() -> None:
     one = archive(("a", tarfile.REGTYPE, 0))[:512]
     for data, limit in ((one * 3, 1024), (one * (targuard.MAX_ENTRIES + 1), LARGE)):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from buildpacks.packs.algo_model.contracts.yaml_subset import read_block
 from buildpacks.packs.algo_model.source import Entry, find_entry
 from buildpacks.packs.cnb import PackFailed
 
@@ -193,7 +192,8 @@ def test_a_predict_py_that_is_only_a_program_gives_way_to_a_contract(tmp_path: P
         ({"cog.yaml": "predict: a.py:P\nrun: b.py:R\n"}, "cog-yaml", "message",
          "it has run and predict; one of them says what is called"),
         ({"cog.yaml": "\tpredict: a\n"}, "cog-yaml", "message", "line 1 is indented with a tab"),
-        ({"cog.yaml": "predict\n"}, "cog-yaml", "message", "line 1 is not KEY: VALUE: predict"),
+        ({"cog.yaml": "predict\n"}, "cog-yaml", "message", "it has no KEY: VALUE at its top"),
+        ({"cog.yaml": "build:\n  gpu: x\npredict\n"}, "cog-yaml", "message", "line 3 is not KEY: VALUE: predict"),
         ({"src/a.py": KIT, "src/b.py": KIT}, "ambiguous-entrypoint", "setting", "src/a.py:apply"),
         ({"main.py": PREDICT, "serve.py": PREDICT}, "two-contracts", "setting", "main.py"),
         ({"inference.py": SAGEMAKER, "code/inference.py": SAGEMAKER}, "two-contracts", "setting", "code/inference.py"),
@@ -214,18 +214,3 @@ def test_detection_never_runs_the_code_that_it_looks_at(tmp_path: Path) -> None:
     }  # fmt: skip
     assert found(tmp_path, files) == ("function", "predict.py", "predict")
     assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "document"),
-    [
-        ("", {}),
-        ("a: 1 # one\nb: 'x # y'\n", {"a": "1", "b": "x # y"}),
-        ("a:\n- x\n- y\nb: z\n", {"a": ["x", "y"], "b": "z"}),
-        ("a:\n  b:\n    - x\n  c: 3.10\nd: [p, 'q']\n", {"a": {"b": ["x"], "c": "3.10"}, "d": ["p", "q"]}),
-        ("---\na: |\n  some text\n  more\nb: 2\n", {"a": "|", "b": "2"}),
-        ("a:\n  - k: v\n    w: z\n  - u\nb: 1\n", {"a": ["k: v", "u"], "b": "1"}),
-    ],
-)
-def test_yaml_of_configuration_files_is_read(text: str, document: dict[str, object]) -> None:
-    assert read_block(text) == document

@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from runtime.frameworks.casting import ArraySpec, array_from_json, cast_tensor
 from runtime.frameworks.loaded import NeedsCode, Origin, failure_of
 from runtime.frameworks.sklearn import estimator_of
 from runtime.frameworks.tensor_model import Signature, TensorModel, zeros_body
+from runtime.frameworks.transformers import TextModel
 from runtime.jsontext import plain
 from runtime.model import Tensor, TensorSpec
 from runtime.refusal import Refused
+from runtime.rows import RowSpec, rows_from_json
 
 ROWS = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 3.0], [3.0, 2.0]])
 CLASSES = np.array([0, 0, 1, 1])
@@ -153,6 +156,18 @@ def test_an_unknown_signature_or_output_is_refused_with_those_that_there_are() -
         model.tensors([tensor], ["other"])
 
 
+def test_rows_of_a_model_with_an_output_for_the_whole_batch_are_refused_by_its_name() -> None:
+    def run(arrays: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"each": arrays["x"].sum(axis=-1), "all": arrays["x"].sum()}
+
+    signature = Signature(inputs=(spec(),), outputs=(), run=run)
+    model = TensorModel(signatures={"s": signature}, default="s", title="t", platform="p")
+    assert plain(model.native([[1, 2], [3, 4]])) == {"predictions": {"each": [3.0, 7.0], "all": 10.0}}
+    with pytest.raises(Refused) as caught:
+        model.rows([[1, 2], [3, 4]], "")
+    assert caught.value.flaws[0].message.startswith("the output all does not have an entry for each row")
+
+
 def test_zeros_are_made_only_where_the_signature_says_every_size() -> None:
     def zeros(*inputs: ArraySpec) -> Any:
         return zeros_body(model_of(*inputs).signatures["serving_default"])
@@ -163,6 +178,27 @@ def test_zeros_are_made_only_where_the_signature_says_every_size() -> None:
     assert zeros(spec(shape=None)) is None
     assert zeros(spec("BYTES")) is None
     assert zeros(spec(shape=(-1, 2000, 2000))) is None
+
+
+# Rows and texts ------------------------------------------------------------------------------------------------------
+
+
+def test_a_string_is_no_number_for_a_model_of_numbers_even_when_it_reads_like_one() -> None:
+    numbers = RowSpec(feature_count=2, feature_names=(), as_frame=False, takes_texts=False)
+    assert rows_from_json([[1, None]], numbers, "").dtype == "float64"
+    with pytest.raises(Refused) as caught:
+        rows_from_json([[1, 2], ["1.5", None]], numbers, "/instances")
+    assert [(flaw.path, flaw.message) for flaw in caught.value.flaws] == [
+        ("/instances/1/0", "expected a number, got a string")
+    ]
+
+
+@pytest.mark.parametrize("name", ["custom_generate", "trust_remote_code"])
+def test_sec_a_caller_never_chooses_which_code_generates(name: str) -> None:
+    model = TextModel(pipeline=lambda text: text, task="text-generation", title="t")
+    with pytest.raises(Refused) as caught:
+        model.native({"inputs": "a", "parameters": {"max_new_tokens": 1, name: "."}})
+    assert [flaw.path for flaw in caught.value.flaws] == [f"/parameters/{name}"]
 
 
 # Bundles -------------------------------------------------------------------------------------------------------------
@@ -188,6 +224,14 @@ def test_a_transformer_of_other_columns_is_no_certain_bundle() -> None:
     with pytest.raises(NeedsCode) as caught:
         estimator_of({"model": model, "scaler": other})
     assert caught.value.found == "a dict of model: LogisticRegression, scaler: StandardScaler"
+
+
+def test_a_pipeline_beside_its_transformer_is_no_certain_bundle() -> None:
+    scaler, model = fitted()
+    pipeline = make_pipeline(scaler, model)
+    assert estimator_of({"model": pipeline, "columns": ["a", "b"]}) is pipeline
+    with pytest.raises(NeedsCode):
+        estimator_of({"model": pipeline, "scaler": scaler})
 
 
 @pytest.mark.parametrize("held", [{"a": object()}, [], {}, 5, "text", LogisticRegression])
@@ -219,7 +263,9 @@ def origin(framework: str, written_by: str | None, version: str) -> Origin:
         ("torch", "torch 2.15.0", "2.15.0+cpu", "cut", "framework-load-failed"),
         ("onnx", None, "1.32.0", "cut", "framework-load-failed"),
         ("keras", "keras 2.9.0", "3.15.1", "Unrecognized keyword arguments passed to DepthwiseConv2D", "keras-2-file"),
-        ("sklearn", "scikit-learn 1.2.2", "1.7.2", "cut", "sklearn-skew"),
+        ("sklearn", "scikit-learn 1.2.2", "1.7.2", "cut", "framework-skew"),
+        ("keras", "keras 3.15.1", "3.15.1", "Could not locate class 'Mine'", "framework-load-failed"),
+        ("keras", None, "3.15.1", "Could not locate class 'TFOpLambda'", "keras-2-file"),
         ("sklearn", None, "1.7.2", "cut", "load-failed"),
     ],
 )

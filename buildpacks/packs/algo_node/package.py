@@ -82,7 +82,10 @@ def find_start(app: str) -> Start | None:
 def _command(line: str, before: str) -> list[str]:
     """What `npm start` would run, without npm between the app and its signals."""
     if not before and not _SHELL.search(line):
-        words = shlex.split(line)
+        try:
+            words = shlex.split(line)
+        except ValueError:
+            words = []  # a quote without its end: the shell says so at the start, with the line
         if words and words[0] == "node":
             return words
     script = f"{before} && {line}" if before else line

@@ -41,7 +41,8 @@ def parse_range(text: str) -> list[Bounds] | None:
         if bounds is None:
             return None
         found.append(bounds)
-    return sorted(found, reverse=True)
+    # No upper end is the newest of all; None and a version cannot be compared by themselves.
+    return sorted(found, key=lambda bounds: (bounds.low, bounds.high is None, bounds.high or ()), reverse=True)
 
 
 def _alternative(text: str) -> Bounds | None:

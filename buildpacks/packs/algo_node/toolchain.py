@@ -36,14 +36,13 @@ def find_node(context: Context, engine: str) -> Node:
         raise PackFailed("engines-node", range=engine)
     reason = f"package.json asks for {engine}" if engine else "package.json names no engines.node"
     path = find_program("node", context.env) if is_where_it_runs(context.env) else None
-    found = version_of([path, "--version"], context.env) if path is not None else ()
+    found = version_of([path, "--version"], passed(context.env)) if path is not None else ()
     if path is not None and found and any(bounds.holds(found) for bounds in alternatives):
         return Node(path, ".".join(map(str, found)), _npm_beside(path), reason)
     return _from_wheel(context, alternatives, engine, f"{reason}; from a wheel")
 
 
 def _from_wheel(context: Context, alternatives: list[Bounds], engine: str, why: str) -> Node:
-
     kept, layer = context.restored("node"), f"{context.layers}/node"
     version = str(kept.get("version", ""))
     if not version or kept.get("engine") != engine or not os.path.isfile(f"{layer}/bin/node"):

@@ -18,8 +18,15 @@ from buildpacks.packs.cnb import PASS, Context, PackFailed, detail, human_size, 
 _MAX_CHANGES = 10
 
 
-class Locked(NamedTuple):
-    """The answer: a lock, the key of the question that it answers, and the Python that it is for."""
+class Question(NamedTuple):
+    """What a lock answers: the key of everything that was asked, and the Python that it is asked for."""
+
+    inputs: str
+    python: Interpreter
+
+
+class Answer(NamedTuple):
+    """A lock, the key of the question that it answers, and the Python that it is for."""
 
     lock: str
     inputs: str
@@ -52,10 +59,11 @@ def _build(context: Context) -> int:
     for extra in extras:
         if extra.why:
             detail(f"Added {extra.spec}: {extra.why}")
-    if not _is_answered(context, old, inputs_key(manager, extras, python, context.env)):
+    inputs = inputs_key(manager, extras, python, context.env)
+    if not _is_answered(context, old, inputs):
         _tell_changes(manager.changes)
     try:
-        locked = _lock_and_install(context, manager, extras, python, old)
+        locked = _lock_and_install(context, manager, extras, Question(inputs, python), old)
     except PackFailed as failed:
         from buildpacks.packs.algo_python.dead import find_other_python
 
@@ -65,7 +73,8 @@ def _build(context: Context) -> int:
         import shutil
 
         shutil.rmtree(f"{context.layers}/deps", ignore_errors=True)
-        locked = _lock_and_install(context, manager, extras, other, old)
+        question = Question(inputs_key(manager, extras, other, context.env), other)
+        locked = _lock_and_install(context, manager, extras, question, old)
     _warn_of_skew(asked, locked.lock)
     _tell_others(context, locked.python)
     return PASS
@@ -103,18 +112,16 @@ def _is_answered(context: Context, old: Mapping[str, object], inputs: str) -> bo
 
 
 def _lock_and_install(
-    context: Context, manager: Manager, extras: Sequence[Extra], python: Interpreter, old: Mapping[str, object]
-) -> Locked:
-    inputs = inputs_key(manager, extras, python, context.env)
-    known = str(old["lock"]) if _is_answered(context, old, inputs) else None
-    locked = Locked(make_lock(context, manager, extras, python) if known is None else known, inputs, python)
+    context: Context, manager: Manager, extras: Sequence[Extra], question: Question, old: Mapping[str, object]
+) -> Answer:
+    known = str(old["lock"]) if _is_answered(context, old, question.inputs) else None
+    lock = make_lock(context, manager, extras, question.python) if known is None else known
+    locked = Answer(lock, *question)
     _make_layer(context, manager, locked, old)
     return locked
 
 
-def _make_layer(context: Context, manager: Manager, locked: Locked, old: Mapping[str, object]) -> None:
-    from buildpacks.packs.algo_python.variants import env_for_install
-
+def _make_layer(context: Context, manager: Manager, locked: Answer, old: Mapping[str, object]) -> None:
     python = locked.python
     key = layer_key(locked.lock, python, context.env)
     metadata: dict[str, object] = {
@@ -126,6 +133,8 @@ def _make_layer(context: Context, manager: Manager, locked: Locked, old: Mapping
         reason = f"{manager.file} unchanged" if is_same else "the same versions as before"
         step(f"Dependencies: reused, {reason} ({human_size(int(str(old['size'])))}, 0 bytes moved)")
     else:
+        from buildpacks.packs.algo_python.variants import env_for_install  # late: most pushes install nothing
+
         started_at = time.monotonic()
         tuned = Context(
             app=context.app, layers=context.layers, platform=context.platform, plan=context.plan,

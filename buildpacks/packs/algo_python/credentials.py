@@ -12,12 +12,14 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from buildpacks.packs.algo_python.manager import hide_secrets
+
 INDEX_NAMES = (
     "BP_INDEX_URL", "BP_EXTRA_INDEX_URL", "BP_TORCH_INDEX", "UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL",
     "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS",
     "PIP_NO_INDEX",
 )  # fmt: skip
-_URL = re.compile(r"([a-z][a-z0-9+.-]*)://(?:([^/\s@]*)@)?([^/\s,]+)([^\s,]*)", re.IGNORECASE)
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://(?:([^/\s]*)@)?([^/\s,@]+)([^\s,]*)", re.IGNORECASE)
 _PASSWORD = re.compile(r"\b(?:password|account)\s+(\S+)")
 _MIN_SECRET = 4
 
@@ -48,7 +50,7 @@ def open_indexes(env: Mapping[str, str], folder: str) -> Opened:
     path = f"{folder}/netrc"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(env["BP_NETRC"].replace("\\n", "\n").rstrip() + "\n")
+        file.write(_netrc(env).rstrip() + "\n")
     opened["NETRC"] = path
     return Opened(opened, path)
 
@@ -57,7 +59,11 @@ def hide(text: str, env: Mapping[str, str]) -> str:
     """Text without accounts in URLs, without any password of these settings, without a path that is itself a token."""
     for secret, shown in _secrets(env):
         text = text.replace(secret, shown)
-    return re.sub(r"([a-z][a-z0-9+.-]*://)[^/\s@]+@", r"\1", text, flags=re.IGNORECASE)
+    return hide_secrets(text)
+
+
+def _netrc(env: Mapping[str, str]) -> str:
+    return env.get("BP_NETRC", "").replace("\\n", "\n")  # a shell without $'...' cannot write a line end
 
 
 def _secrets(env: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -72,6 +78,6 @@ def _secrets(env: Mapping[str, str]) -> list[tuple[str, str]]:
                     found |= dict.fromkeys((secret, unquote(secret)), "***")
             if name.startswith("BP_") and name != "BP_TORCH_INDEX" and path.strip("/") not in {"", "simple"}:
                 found[f"{host}{path.rstrip('/')}"] = f"{host}/[{name}]"
-    for secret in _PASSWORD.findall(env.get("BP_NETRC", "")):
+    for secret in _PASSWORD.findall(_netrc(env)):
         found[secret] = "***"
     return sorted(((s, shown) for s, shown in found.items() if len(s) >= _MIN_SECRET), key=lambda pair: -len(pair[0]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from buildpacks.packs.algo_python.decoding import decode
@@ -85,27 +85,48 @@ def find_other_names(app: str, names: set[str]) -> str:
 
 
 def _requirements(app: str, top: str) -> Manager:
-    files, texts, changes, has_self = _follow(app, top)
+    read = _follow(app, top)
+    files, texts, changes = read.files, read.texts, read.changes
     if top != "requirements.txt":
         changes.insert(0, f"{top} is read in place of requirements.txt, which is not there")
-    if has_self:
+    if read.has_self:
         _add_own(app, top, files, texts)
     named, lines = _names(texts)
-    locked = _hashed(texts)
+    asking = {path: text for path, text in texts.items() if path not in read.bounds}
+    bounded: dict[str, str] = {}
+    if read.bounds:
+        asked = _names(asking)[0]
+        bounded = {name: named.pop(name) for name in list(named) if name not in asked}
+    locked = _hashed(asking)
     kind = "requirements" if locked is None else "hashed"
-    return Manager(kind, top, files, named, lines, texts, changes, None, locked)
+    return Manager(kind, top, files, named, lines, texts, changes, None, locked, bounded)
 
 
-def _follow(app: str, *tops: str) -> tuple[dict[str, bytes], dict[str, str], list[str], bool]:
+class Followed(NamedTuple):
+    """A requirements file and all that it includes. bounds: those of them that are only constraints."""
+
+    files: dict[str, bytes]
+    texts: dict[str, str]
+    changes: list[str]
+    has_self: bool
+    bounds: set[str]
+
+
+def _follow(app: str, *tops: str) -> Followed:
     files: dict[str, bytes] = {}
     texts: dict[str, str] = {}
     changes: list[str] = []
-    waiting = list(tops)
+    bounds: set[str] = set()
+    waiting = [(top, False) for top in tops]
     has_self = False
     while waiting:
-        path = waiting.pop()
+        path, is_bound = waiting.pop()
         if path in files:
+            if not is_bound:
+                bounds.discard(path)
             continue
+        if is_bound:
+            bounds.add(path)
         data = read_file(app, path)
         if data is None or len(files) >= MAX_FILES:
             raise PackFailed("requirements-outside", file=path)
@@ -118,8 +139,19 @@ def _follow(app: str, *tops: str) -> tuple[dict[str, bytes], dict[str, str], lis
         texts[path] = done.text
         changes += done.changes
         has_self = has_self or done.has_self
-        waiting += [_join(path, include) for include in done.includes]
-    return files, texts, changes, has_self
+        waiting += [(_join(path, include), is_bound or include in done.bounds) for include in done.includes]
+    for text in list(texts.values()):
+        files |= _folders(app, text.split("\n"))
+    return Followed(files, texts, changes, has_self, bounds)
+
+
+def _folders(app: str, lines: Iterable[str]) -> dict[str, bytes]:
+    lines = [line for line in lines if "./" in line]
+    if not lines:
+        return {}
+    from buildpacks.packs.algo_python.folders import find_folders  # late: few lists name a folder
+
+    return find_folders(app, lines)
 
 
 def _add_own(app: str, top: str, files: dict[str, bytes], texts: dict[str, str]) -> None:
@@ -131,12 +163,15 @@ def _add_own(app: str, top: str, files: dict[str, bytes], texts: dict[str, str])
     if project is not None and project.has_dependencies:
         table = project.document["project"]
         specs = [str(item) for item in table["dependencies"]] if isinstance(table, dict) else ()
+        refuse_secret(decode(project.data)[0], "pyproject.toml")
         files["pyproject.toml"] = project.data
     else:
         for name, parse in (("setup.cfg", parse_setup_cfg), ("setup.py", parse_setup_py)):
             data = read_file(app, name)
             if data is not None and b"install_requires" in data:
-                files[name], specs = data, parse(decode(data)[0]).specs
+                text = decode(data)[0]
+                refuse_secret(text, name)
+                files[name], specs = data, parse(text).specs
                 break
     texts[top] += "".join(f"\n{spec}" for spec in specs)
 
@@ -185,7 +220,7 @@ def _poetry(app: str, file: str) -> Manager:
     tool = project.document["tool"]
     parsed = parse_poetry(tool["poetry"] if isinstance(tool, dict) else {}, file)
     return _listed(
-        "poetry", file, project.data, parsed.specs, Wanted(parsed.python, f"python {parsed.python} in {file}")
+        app, "poetry", file, project.data, parsed.specs, Wanted(parsed.python, f"python {parsed.python} in {file}")
     )
 
 
@@ -195,7 +230,7 @@ def _pipfile(app: str, file: str) -> Manager:
     data = read_file(app, file) or b""
     refuse_secret(decode(data)[0], file)
     parsed = parse_pipfile(_toml(data, file), file)
-    return _listed("pipfile", file, data, parsed.specs, Wanted(parsed.python, "python_version in Pipfile"))
+    return _listed(app, "pipfile", file, data, parsed.specs, Wanted(parsed.python, "python_version in Pipfile"))
 
 
 def _setup(app: str, file: str) -> Manager:
@@ -206,13 +241,14 @@ def _setup(app: str, file: str) -> Manager:
     refuse_secret(text, file)
     parsed = parse_setup_py(text) if file.endswith(".py") else parse_setup_cfg(text)
     return _listed(
-        "setup", file, data, parsed.specs, Wanted(parsed.python, f"python_requires {parsed.python} in {file}")
+        app, "setup", file, data, parsed.specs, Wanted(parsed.python, f"python_requires {parsed.python} in {file}")
     )
 
 
-def _listed(kind: str, file: str, data: bytes, specs: Sequence[str], python: Wanted) -> Manager:
+def _listed(app: str, kind: str, file: str, data: bytes, specs: Sequence[str], python: Wanted) -> Manager:
     named, lines = _specs(specs, decode(data)[0], file)
-    return Manager(kind, file, {file: data}, named, lines, {f"{file}.listed": "\n".join(specs)}, (), python)
+    files = {file: data, **_folders(app, specs)}
+    return Manager(kind, file, files, named, lines, {f"{file}.listed": "\n".join(specs)}, (), python)
 
 
 def _conda(app: str, file: str) -> Manager:
@@ -226,14 +262,15 @@ def _conda(app: str, file: str) -> Manager:
     for number, line in parsed.lines:
         listed[number - 1] = line
     done = clean("\n".join(listed), file)
-    files, texts, more, _ = _follow(app, *(include.removeprefix("./") for include in done.includes))
+    read = _follow(app, *(include.removeprefix("./") for include in done.includes))
     kept = "\n".join("" if re.match(r"\s*(?:-r|--requirement)\b", line) else line for line in done.text.split("\n"))
-    texts = {f"{file}.listed": kept, **texts}
+    texts = {f"{file}.listed": kept, **read.texts}
     changes = [f"{file} is {encoding}, read as it is meant"] if encoding else []
-    changes += [*parsed.changes, *done.changes, *more]
+    changes += [*parsed.changes, *done.changes, *read.changes]
     named, lines = _names(texts)
     python = Wanted(parsed.python, f"python {parsed.python} in {file}")
-    return Manager("conda", file, {file: data, **files}, named, lines, texts, changes, python)
+    files = {file: data, **read.files, **_folders(app, kept.split("\n"))}
+    return Manager("conda", file, files, named, lines, texts, changes, python)
 
 
 def _uv_lock(app: str, file: str) -> Manager:
@@ -249,35 +286,40 @@ def _uv_lock(app: str, file: str) -> Manager:
             for item in (packages if isinstance(packages, list) else [])
             if "version" in item
         }
+        places = [item.get("source", {}) for item in packages] if isinstance(packages, list) else []
+        folders = [f"./{place.get('editable') or place.get('directory')}" for place in places]
     except (KeyError, TypeError, AttributeError) as error:
         raise PackFailed("lock-bad", file=file, message=str(error)) from error
     # What is locked comes from uv itself, which is asked only when the question is new: resolve.py.
-    return Manager("uv", file, {file: lock, "pyproject.toml": project}, named, {})
+    return Manager("uv", file, {file: lock, "pyproject.toml": project, **_folders(app, folders)}, named, {})
 
 
 def _lock_of(kind: str) -> Callable[[str, str], Manager]:
     def read(app: str, file: str) -> Manager:
-        from buildpacks.packs.algo_python.locks import read_lock
+        from buildpacks.packs.algo_python.locks import parse_lock, read_lock
 
         data, project = read_file(app, file) or b"", read_file(app, "pyproject.toml")
         refuse_secret(decode(data)[0], file)
-        locked = read_lock(kind, data, project, file)
-        named = {canonical(package.name): f"=={package.version}" for package in locked}
-        files = {file: data} | ({"pyproject.toml": project} if project is not None and kind == "poetry-lock" else {})
-        return Manager(kind, file, files, named, {}, {}, (), _lock_python(kind, data, file), locked)
+        document = parse_lock(kind, data, file)
+        locked = read_lock(kind, document, project, file)
+        named = {canonical(one.name): f"=={one.version}" for one in locked if not one.name.startswith("./")}
+        files = (
+            _folders(app, [package.name for package in locked])
+            | {file: data}
+            | ({"pyproject.toml": project} if project is not None and kind == "poetry-lock" else {})
+        )
+        return Manager(kind, file, files, named, {}, {}, (), _lock_python(kind, document, file), locked)
 
     return read
 
 
-def _lock_python(kind: str, data: bytes, file: str) -> Wanted:
+def _lock_python(kind: str, document: Mapping[str, object], file: str) -> Wanted:
     if kind == "pipfile-lock":
-        import json
-
         from buildpacks.packs.algo_python.projects import pipfile_python
 
-        requires = json.loads(data).get("_meta", {}).get("requires", {})
-        return Wanted(pipfile_python(requires), f"python_version in {file}")
-    document = _toml(data, file)
+        meta = document.get("_meta")
+        requires = meta.get("requires") if isinstance(meta, dict) else None
+        return Wanted(pipfile_python(requires if isinstance(requires, dict) else {}), f"python_version in {file}")
     if kind == "pylock":
         spec = str(document.get("requires-python", ""))
         return Wanted(spec, f"requires-python {spec} in {file}")

@@ -55,6 +55,8 @@ def install(context: Context, lock: str, python: Interpreter, manager: Manager) 
         command += [*for_platform(context.env, python), "--requirement", lock_path]
         if _is_hashed(lock):
             command.append("--require-hashes")
+        if any(path.endswith("/") for path in manager.files):
+            command.append("--refresh")  # of a folder, uv's cache knows its pyproject.toml alone
         if context.env.get("ALGO_WHEELS_ONLY") == "1":
             command.append("--no-build")
         _run(command, context, python, manager)

@@ -27,7 +27,13 @@ _ONE_FILE = {
     "requirements": "requirements.txt", "uv": "uv.lock", "pylock": "pylock.toml", "poetry-lock": "poetry.lock",
     "pipfile-lock": "Pipfile.lock", "pipfile": "Pipfile",
 }  # fmt: skip
-_URL_SECRET = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s@\"']+@", re.IGNORECASE)
+# A password may hold an @ of its own.
+_ACCOUNT = re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s]+@", re.IGNORECASE)
+_WRITTEN = re.compile(r"[a-z][a-z0-9+.-]*://([^/\s\"']+)@", re.IGNORECASE)
+# git@ is an account, no secret; a name after $ is filled in by the tool that the file is for; a $ inside is a
+# password's own.
+_FILLED = r"\$(?:\{\w+\}|[A-Z][A-Z0-9_]*)"
+_NO_SECRET = re.compile(rf"git|(?:[^:$]*:)?{_FILLED}|{_FILLED}:(?:{_FILLED}|x-oauth-basic)?")
 
 
 class Manager(NamedTuple):
@@ -36,13 +42,14 @@ class Manager(NamedTuple):
     kind     requirements, pyproject, poetry, pipfile, conda, setup; of locks: uv, pylock, poetry-lock, pipfile-lock,
              hashed (a requirements file whose every line has hashes); none
     file     as people call it; '' for none
-    files    everything that decides: repository path -> bytes
+    files    everything that decides: repository path -> bytes; `folder/` -> sha256 of what is in it
     named    canonical name -> the specifier that the user gave it ('' for none)
     lines    canonical name -> (file, line number, text)
     texts    repository path -> what a resolver reads in its place; empty: the file itself
     changes  how lines were read, a sentence each
     python   what those files say of the Python
     locked   packages of a lock, '' markers and hashes included; None: they have to be resolved
+    bounded  canonical name -> the specifier that a constraints file gives it, for names that nothing asks for
     """
 
     kind: str
@@ -54,6 +61,7 @@ class Manager(NamedTuple):
     changes: Sequence[str] = ()
     python: Wanted | None = None
     locked: Sequence[Locked] | None = None
+    bounded: Mapping[str, str] = {}
 
 
 def read_manager(app: str, setting: str = "") -> Manager:
@@ -124,7 +132,7 @@ def _by_other_names(app: str, names: set[str]) -> dict[str, str]:
 
 def hide_secrets(text: str) -> str:
     """URLs without the account in front of the host."""
-    return re.sub(r"([a-z][a-z0-9+.-]*://)[^/\s@]+@", r"\1", text, flags=re.IGNORECASE)
+    return _ACCOUNT.sub(r"\1", text)
 
 
 def refuse_secret(text: str, path: str) -> None:
@@ -135,18 +143,24 @@ def refuse_secret(text: str, path: str) -> None:
     if "@" not in text or "://" not in text:
         return
     for number, line in enumerate(text.split("\n"), 1):
-        match = _URL_SECRET.search(line.split(" #", 1)[0])
-        # git@ is an account, no secret; a name after $ is filled in by the tool that the file is for.
-        if match is not None and not match[0].endswith("//git@") and "$" not in match[0]:
-            raise PackFailed("index-credentials", file=path, line=number)
+        for match in _WRITTEN.finditer(line.split(" #", 1)[0]):
+            if _NO_SECRET.fullmatch(match[1]) is None:
+                raise PackFailed("index-credentials", file=path, line=number)
 
 
 def read_file(app: str, path: str) -> bytes | None:
-    """The first 4 MiB of a file of the repository; None for a path that leaves it, or that is none."""
+    """A file of the repository; None for a path that leaves it, or that is none.
+
+    Raises  PackFailed('requirements-syntax') for one that is larger than 4 MiB
+    """
     if path.startswith("/") or ".." in path.split("/") or not is_file(app, path):
         return None
     with open(f"{app}/{path}", "rb") as file:
-        return file.read(MAX_FILE_BYTES)
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:  # the first part of a list is another list
+        message = f"it is larger than {MAX_FILE_BYTES >> 20} MiB"
+        raise PackFailed("requirements-syntax", file=path, line=0, text="", message=message)
+    return data
 
 
 def is_file(app: str, path: str) -> bool:

@@ -13,11 +13,10 @@ ALIASES = {
     "pytorch-gpu": "torch", "tensorflow-gpu": "tensorflow", "cv2": "opencv-python-headless", "pil": "pillow",
     "py-opencv": "opencv-python-headless", "opencv": "opencv-python-headless", "libopencv": "opencv-python-headless",
     "matplotlib-base": "matplotlib", "py-xgboost": "xgboost", "py-xgboost-cpu": "xgboost",
-    "_py-xgboost-mutex": "", "msgpack-python": "msgpack", "pytables": "tables", "dask-core": "dask",
+    "msgpack-python": "msgpack", "pytables": "tables", "dask-core": "dask",
     "seaborn-base": "seaborn", "tensorflow-base": "tensorflow", "tensorflow-mkl": "tensorflow",
     "tensorflow-eigen": "tensorflow", "numpy-base": "numpy", "python-flatbuffers": "flatbuffers",
-    "importlib-metadata": "importlib-metadata", "ruamel-yaml": "ruamel.yaml", "python-graphviz": "graphviz",
-    "yaml": "pyyaml", "brotlipy": "brotlipy", "pytorch-lightning": "pytorch-lightning",
+    "ruamel-yaml": "ruamel.yaml", "python-graphviz": "graphviz", "yaml": "pyyaml",
 }  # fmt: skip
 
 WINDOWS_ONLY = frozenset({
@@ -47,7 +46,7 @@ CONDA_INSIDE_WHEELS = frozenset({
     "pytorch-mutex", "qt", "qt-main", "readline", "snappy", "sqlite", "tbb", "tk", "tzdata", "xz", "yaml-cpp",
     "libyaml", "zeromq", "zlib", "zstd", "cpuonly", "nomkl", "libgcc-mutex", "openmp-mutex", "tensorflow-mutex",
     "blas-devel", "libabseil", "cudatoolkit-dev", "libnghttp2", "libev", "c-ares", "libbrotlicommon",
-    "libbrotlidec", "libbrotlienc", "libnsl", "libsqlite", "libexpat", "liblzma",
+    "libbrotlidec", "libbrotlienc", "libnsl", "py-xgboost-mutex", "libsqlite", "libexpat", "liblzma",
 })  # fmt: skip
 
 # What conda has and no index of wheels does: refused together, by name.

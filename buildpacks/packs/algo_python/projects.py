@@ -63,7 +63,9 @@ def parse_setup_cfg(text: str) -> Project:
     wanted = parser.get("options", "install_requires", fallback="")
     if wanted.strip().startswith("file:"):
         raise PackFailed("setup-computed", file="setup.cfg", line=0, what="install_requires")
-    specs = [line.split(" #", 1)[0].strip() for line in re.split(r"[\n;](?!\s*python|\s*sys|\s*platform)", wanted)]
+    # A list over several lines has one requirement a line, whose `;` begins a marker; else `;` separates them.
+    listed = wanted.splitlines() if "\n" in wanted else wanted.split(";")
+    specs = [line.split(" #", 1)[0].strip() for line in listed]
     return Project([spec for spec in specs if spec], parser.get("options", "python_requires", fallback="").strip())
 
 
@@ -92,6 +94,9 @@ def parse_setup_py(text: str) -> Project:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or ast.unparse(node.func).rpartition(".")[2] != "setup":
             continue
+        given = {keyword.arg for keyword in node.keywords}
+        if None in given and "install_requires" not in given:  # setup(**options)
+            raise PackFailed("setup-computed", file="setup.py", line=node.lineno, what="install_requires")
         for keyword in node.keywords:
             if keyword.arg in values:
                 value = names.get(keyword.value.id) if isinstance(keyword.value, ast.Name) else keyword.value
@@ -111,8 +116,11 @@ def _poetry_specs(name: str, value: object, file: str) -> list[str]:
     if isinstance(value, list):
         return [spec for one in value for spec in _poetry_specs(name, one, file)]
     item: Mapping[str, object] = value if isinstance(value, dict) else {"version": value}
-    if item.get("optional") or "path" in item:
+    if item.get("optional"):
         return []
+    if "path" in item:  # a folder of the repository; '.' is the repository itself, whose files are there
+        path = str(item["path"]).removeprefix("./").rstrip("/")
+        return [] if path in {"", "."} else [path if path.startswith("..") else f"./{path}"]
     extras = item.get("extras")
     full = f"{name}[{','.join(map(str, extras))}]" if isinstance(extras, list) and extras else name
     marker = f" ; {item['markers']}" if item.get("markers") else ""

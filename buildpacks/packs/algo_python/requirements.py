@@ -34,7 +34,7 @@ _ELSEWHERE = re.compile(r"\s*(?:[A-Za-z]:[\\/]|\\\\|/|~/|file:)")
 _HERE = re.compile(r"\.{1,2}(?:$|[/\\\[])")
 _PIP_ONLY = re.compile(
     r"\s*(--(?:trusted-host|prefer-binary|use-feature|use-deprecated|require-hashes|no-deps|no-cache-dir|progress-bar|"
-    r"process-dependency-links|pre|global-option|install-option|no-build-isolation|upgrade|user|quiet)\b|-[Uq]\b)"
+    r"process-dependency-links|global-option|install-option|no-build-isolation|upgrade|user|quiet)\b|-[Uq]\b)"
 )
 _TORCH_PAGE = re.compile(
     r"\s*(?:-f|-i|--find-links|--index-url|--extra-index-url)[\s=]*\S+/whl/\S*(?:cpu|cu\d+|torch\S*|rocm\S*)"
@@ -50,6 +50,7 @@ class Cleaned(NamedTuple):
     text      as many lines as the original
     changes   what was done, one sentence a line
     includes  paths of other files as they are written
+    bounds    those of them that are constraints: they ask for nothing
     has_self  it asks for the repository itself (`-e .`)
     """
 
@@ -57,6 +58,7 @@ class Cleaned(NamedTuple):
     changes: Sequence[str]
     includes: Sequence[str]
     has_self: bool
+    bounds: Sequence[str] = ()
 
 
 class Line(NamedTuple):
@@ -68,7 +70,7 @@ class Line(NamedTuple):
 
 def clean(text: str, path: str) -> Cleaned:
     """Every line made readable. path: for the sentences."""
-    lines, changes, includes = [], [], []
+    lines, changes, includes, bounds = [], [], [], []
     has_self = False
     is_list = bool(re.match(r"\s*Package\s+Version\b", text))
     hashed = False  # the line before ended with a backslash: options of a requirement follow
@@ -79,6 +81,8 @@ def clean(text: str, path: str) -> Cleaned:
             lines.append(raw)
         elif include is not None:
             includes.append(include[1].replace("\\", "/"))
+            if bare.lstrip().startswith(("-c", "--constraint")):
+                bounds.append(includes[-1])
             lines.append(bare.replace(include[1], includes[-1]))
         else:
             done = _listed(bare) if is_list else _clean_line(bare)
@@ -88,7 +92,7 @@ def clean(text: str, path: str) -> Cleaned:
             if done.change:
                 changes.append(f"{path} line {number}: {bare.strip()[:80]}: {done.change}")
         hashed = raw.endswith("\\")
-    return Cleaned("\n".join(lines), changes, includes, has_self)
+    return Cleaned("\n".join(lines), changes, includes, has_self, bounds)
 
 
 def _listed(bare: str) -> Line:

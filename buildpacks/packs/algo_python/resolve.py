@@ -15,8 +15,13 @@ from buildpacks.packs.algo_python.manager import Manager, canonical, hide_secret
 from buildpacks.packs.cnb import Context, PackFailed, detail
 
 _PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)", re.MULTILINE)
+_NOT_ABOUT_VERSIONS = frozenset({
+    "index-unreachable", "index-denied", "index-secret-refused", "no-space", "requirements-syntax",
+})  # fmt: skip
 _CHOICES = ("BP_GPU", "BP_CPU_BUILDS")
 _OPTION = re.compile(r"\s*(?:-i|-f|--index-url|--extra-index-url|--find-links|--no-index)\b[^#\n]*")
+
+_PRE = re.compile(r"^\s*--pre\b", re.MULTILINE)
 
 
 class Extra(NamedTuple):
@@ -57,9 +62,11 @@ def needed(extras: Sequence[Extra], manager: Manager) -> list[Extra]:
     kept = []
     for extra in extras:
         mine = manager.named.get(extra.name)
-        if extra.beside and manager.named.get(extra.beside):
+        if extra.beside and (manager.named.get(extra.beside) or manager.bounded.get(extra.beside)):
             continue
-        if mine is None or (mine == "" and "==" in extra.spec):
+        if extra.name in manager.bounded:
+            kept.append(extra._replace(spec=extra.name))  # the user's constraint says which version
+        elif mine is None or (mine == "" and "==" in extra.spec):
             kept.append(extra)
     return kept
 
@@ -89,7 +96,9 @@ def make_lock(context: Context, manager: Manager, extras: Sequence[Extra], pytho
     sources = _sources(context, manager, extras)
     if not sources:
         return ""
-    lock = _bounded(context, manager, python, sources)
+    from buildpacks.packs.algo_python.locks import keep_hashes
+
+    lock = keep_hashes(_bounded(context, manager, python, sources), manager.texts.values())
     from buildpacks.packs.algo_python.variants import use_cpu_builds  # late: most pushes ask nothing new
 
     return _options(manager) + use_cpu_builds(context, manager, python, lock)
@@ -139,7 +148,9 @@ def _bounded(context: Context, manager: Manager, python: Interpreter, sources: S
         file.write("".join(f"{clash.dep}{clash.bound}\n" for clash in bounds))
     try:
         lock = _compile(context, manager, python, sources, "--constraints", path)
-    except PackFailed:
+    except PackFailed as failed:
+        if failed.code in _NOT_ABOUT_VERSIONS:
+            raise  # the same would be said once more, after the same wait
         return _compile(context, manager, python, sources)
     locked = pins(lock)
     for clash in bounds:
@@ -159,23 +170,30 @@ def _compile(context: Context, manager: Manager, python: Interpreter, sources: S
     ]  # fmt: skip
     if context.env.get("ALGO_WHEELS_ONLY") == "1":
         command.append("--no-build")
+    if any(_PRE.search(text) for text in manager.texts.values()):
+        command += ["--prerelease", "allow"]
     run_uv(command, context.env, cwd=context.app, manager=manager, python=python.full)
     with open(output, encoding="utf-8") as file:
         return file.read()
 
 
 def _options(manager: Manager) -> str:
-    """Indexes that the user's own lines name: what was found there is fetched from there. They hold no secret."""
+    """Lines before the packages of a lock: what is in folders of the repository, and indexes that the user's own lines
+    name. What was found there is fetched from there; they hold no secret.
+    """
+    from buildpacks.packs.algo_python.folders import render_notes
+
     found = [
         line.strip() for text in manager.texts.values() for line in text.split("\n") if _OPTION.fullmatch(line)
     ]  # fmt: skip
-    return "".join(f"{line}\n" for line in dict.fromkeys(found))
+    return render_notes(manager.files) + "".join(f"{line}\n" for line in dict.fromkeys(found))
 
 
 def _own_lock(context: Context, manager: Manager, python: Interpreter) -> str:
     """The lock of the user, for this place: exact versions and hashes as they are."""
     from buildpacks.packs.algo_python.locks import parse_lines, render_lock
     from buildpacks.packs.algo_python.markers import marker_env
+    from buildpacks.packs.algo_python.variants import CUDA, wants_gpu
 
     packages = manager.locked
     if packages is None:
@@ -183,9 +201,11 @@ def _own_lock(context: Context, manager: Manager, python: Interpreter) -> str:
         if packages is None:
             raise PackFailed("lock-bad", file=manager.file, message="a package without a version or without hashes")
     lock = render_lock(packages, marker_env(python, context.env, os.uname().machine))
-    if any(name in pins(lock) for name in ("triton", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13")):
-        detail(f"{manager.file} locks CUDA libraries, and a lock is taken as it is: lock builds for processors to save "
-               "about 3 GB")  # fmt: skip
+    libraries = [name for name in pins(lock) if CUDA.fullmatch(name)]
+    if libraries and not wants_gpu(context.env):
+        many = "y" if len(libraries) == 1 else "ies"
+        detail(f"{manager.file} locks {len(libraries)} CUDA librar{many}, and a lock is taken as it is: lock builds "
+               "for processors to do without")  # fmt: skip
     return _options(manager) + lock
 
 

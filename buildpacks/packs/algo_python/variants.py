@@ -1,6 +1,7 @@
 """Builds for processors in place of builds for graphics cards: PyTorch, TensorFlow, XGBoost, unless the app asks.
 
-Why     a torch of the default index brings 2 to 4 GB of CUDA libraries that a machine without a card never opens
+Why     a torch of the default index brings CUDA libraries that a machine without a card never opens, several times
+        the size of torch itself; how much that is, is measured for each app (_tell)
 Source  https://docs.astral.sh/uv/guides/integration/pytorch/ (--torch-backend); contracts 3 and frameworks 1 to 3
 """
 
@@ -18,9 +19,13 @@ from buildpacks.packs.cnb import Context, detail, human_size, warn
 
 TORCH = frozenset({"torch", "torchvision", "torchaudio", "torchtext", "torchdata"})
 _CPU_NAMES = {"tensorflow": "tensorflow-cpu", "xgboost": "xgboost-cpu"}
-_CUDA = re.compile(r"(?:nvidia|cuda)-.*|triton|pytorch-triton(?:-.*)?")
+CUDA = re.compile(r"(?:nvidia|cuda)-.*|triton|pytorch-triton(?:-.*)?")
+_CUDA_USER = re.compile(
+    r".*-cuda.*|cuda-?python|cupy.*|.*-gpu|.*-cu1[0-9]"
+)  # what needs those libraries by its own name
 _VERSION = re.compile(r"==([^\s;\\]+)")
 _OFF = frozenset({"0", "off", "no", "false"})
+_NO_INDEX = "off"
 _CONNECT_S, _ANSWER_S = "5", "10"  # an index that does not answer costs a push no more than this
 _LIMIT_S = 60
 
@@ -54,10 +59,11 @@ def use_cpu_builds(context: Context, manager: Manager, python: Interpreter, lock
         swapped |= _renamed(context, manager, python, name, packages[name])
     if not swapped:
         return lock
-    is_cuda_needed = packages.keys() & TORCH and not swapped.keys() & TORCH
-    gone = set() if is_cuda_needed else {
-        name for name in packages if _CUDA.fullmatch(name) and name not in manager.named
-    }  # fmt: skip
+    libraries = {name for name in packages if CUDA.fullmatch(name)}
+    is_cuda_needed = (packages.keys() & TORCH and not swapped.keys() & TORCH) or any(
+        _CUDA_USER.fullmatch(name) for name in packages.keys() - libraries
+    )
+    gone = set() if is_cuda_needed else libraries - manager.named.keys()
     kept = {name: text for name, text in packages.items() if name not in gone and name not in swapped}
     after = "".join(text for _, text in sorted([*kept.items(), *swapped.items()]))
     _tell(context, python, packages, swapped, gone)
@@ -80,18 +86,21 @@ def env_for_install(env: Mapping[str, str], lock: str) -> dict[str, str]:
     index = torch_index(env)
     if not index:
         return {**env, "UV_TORCH_BACKEND": "cpu"}
-    known = " ".join(filter(None, (env.get("UV_INDEX", ""), env.get("UV_EXTRA_INDEX_URL", ""))))
+    if index.lower() == _NO_INDEX:
+        return dict(env)
+    # UV_INDEX hides pip's name of the same setting (uv.py): what that says goes along.
+    known = env.get("UV_INDEX") or env.get("UV_EXTRA_INDEX_URL") or env.get("PIP_EXTRA_INDEX_URL") or ""
     return {**env, "UV_INDEX": f"{known} {index}".strip(), "UV_INDEX_STRATEGY": "unsafe-best-match"}
 
 
 def torch_index(env: Mapping[str, str]) -> str:
-    """The operator's index of processor builds; '' for uv's own."""
+    """The operator's index of processor builds; '' for uv's own, `off` for none."""
     return env.get("BP_TORCH_INDEX", "").strip()
 
 
 def _torch(context: Context, python: Interpreter, packages: Mapping[str, str]) -> dict[str, str]:
     index = torch_index(context.env)
-    if index.lower() == "off":
+    if index.lower() == _NO_INDEX:
         detail("PyTorch comes from the default index: the operator set no index of builds for processors")
         return {}
     names = sorted(packages.keys() & TORCH)
@@ -105,7 +114,8 @@ def _torch(context: Context, python: Interpreter, packages: Mapping[str, str]) -
     found = split_lock(text)
     if set(names) <= found.keys():
         return {name: found[name] for name in names}
-    _tell_why_not(complaint, specs)
+    size = _download_bytes(context, python, [text for name, text in packages.items() if CUDA.fullmatch(name)], [])
+    _tell_why_not(complaint, specs, size)
     return {}
 
 
@@ -115,14 +125,15 @@ _OTHER_PLACES = frozenset({
 })  # fmt: skip
 
 
-def _tell_why_not(complaint: str, specs: list[str]) -> None:
+def _tell_why_not(complaint: str, specs: list[str], cuda_bytes: int) -> None:
     from buildpacks.packs.algo_python.uv import NETWORK
 
     if NETWORK.search(complaint):
         reason = "the index of builds for processors cannot be reached"
     else:
         reason = f"the index of builds for processors has no {' or '.join(specs)} for this Python"
-    warn(f"{reason}: PyTorch comes from the default index, with its CUDA libraries (about 3 GB)")
+    size = f" ({human_size(cuda_bytes)} to download)" if cuda_bytes else ""
+    warn(f"{reason}: PyTorch comes from the default index, with its CUDA libraries{size}")
 
 
 def _renamed(context: Context, manager: Manager, python: Interpreter, name: str, text: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ _PASSED = (
     "PKG_CONFIG_PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
 )  # fmt: skip
-_CREDENTIALS = re.compile(r"://[^/@\s]+@")
+_CREDENTIALS = re.compile(r"://[^/\s]+@")  # a password may hold an @ of its own
 _SHOWN_LINES, _SHOWN_CHARS = 12, 1500
 _VERSION_S = 30
 
@@ -58,11 +58,12 @@ def find_program(name: str, env: Mapping[str, str], places: Sequence[str] = ()) 
 def version_of(command: Sequence[str], env: Mapping[str, str]) -> tuple[int, ...]:
     """The first version number in what a program says of itself; () when it says none.
 
+    env  the whole environment of the program, see passed
     A file of that name which is no program that runs here counts as one that says none.
     """
     try:
         done = subprocess.run(
-            list(command), env=passed(env), capture_output=True, text=True, timeout=_VERSION_S, check=False,
+            list(command), env=dict(env), capture_output=True, text=True, timeout=_VERSION_S, check=False,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):

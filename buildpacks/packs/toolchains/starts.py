@@ -58,8 +58,13 @@ def language_of(app: str, line: str) -> str:
 
 def started_language(app: str) -> str:
     """The file of a language whose web app can be started by convention, '' when there is none; never raises."""
-    found = [language for language in MARKS if _could_start(app, language)]
-    return MARKS[found[0]] if found else ""
+    for language, mark in MARKS.items():
+        try:
+            if _could_start(app, language):
+                return mark
+        except PackFailed:
+            continue  # its own buildpack says what is wrong with it
+    return ""
 
 
 def detect_language(context: Context, language: str, find_start: Callable[[str], Start | None]) -> int:

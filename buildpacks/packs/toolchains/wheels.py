@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 
-from buildpacks.packs.algo_python.uv import NETWORK, uv_env
+from buildpacks.packs.algo_python.uv import NETWORK, ask_uv
 from buildpacks.packs.cnb import Context, PackFailed
 
 
@@ -27,17 +26,18 @@ def install_wheel(context: Context, requirement: str, target: str, *, language: 
     name = re.split(r"[<>=~! ]", requirement)[0]
     platform = context.env.get("ALGO_PLATFORM", "")
     command = [
-        context.env.get("BP_UV", "uv"), "pip", "install", "--target", target, "--no-deps", "--no-build", "--quiet",
+        "pip", "install", "--target", target, "--no-deps", "--no-build", "--quiet",
         "--link-mode", "copy", "--python", os.path.realpath(sys.executable), requirement,
         *(["--python-platform", platform] if platform else []),
     ]  # fmt: skip
     os.makedirs(target, exist_ok=True)
-    done = subprocess.run(
-        command, env=uv_env(context.env), cwd=context.layers, capture_output=True, text=True, check=False,
-        stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    done = ask_uv(command, context.env, cwd=context.layers)
     if done.returncode != 0:
-        why = "the package index cannot be reached" if NETWORK.search(done.stderr) else f"no wheel fits {requirement}"
+        said = " ".join(done.stderr.split())
+        if NETWORK.search(said):
+            why = "the package index cannot be reached"
+        else:
+            why = f"no wheel fits {requirement}" if "unsatisfiable" in said else said[-300:]
         raise PackFailed("toolchain-missing", language=language, wanted=requirement, why=why, package=debian)
     folder = next(
         entry for entry in sorted(os.listdir(target)) if re.fullmatch(rf"{_escaped(name)}-.+\.dist-info", entry)

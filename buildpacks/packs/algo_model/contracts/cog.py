@@ -9,7 +9,6 @@ import os
 
 from buildpacks.packs.algo_model.contracts.entry import Entry
 from buildpacks.packs.algo_model.contracts.syntax import classes, functions, is_inside, methods, parse
-from buildpacks.packs.algo_model.contracts.yaml_subset import read_block
 from buildpacks.packs.cnb import PackFailed
 
 TYPE_CHECKING = False
@@ -31,23 +30,29 @@ def find(app: str) -> Entry | None:
     path = f"{app}/{FILE}"
     if not os.path.isfile(path):  # noqa: PTH113 -- no pathlib in buildpacks
         return None
+    from buildpacks.yaml_subset import NotRead, parse_yaml  # late: most repositories come without this file
+
     with open(path, "rb") as file:
-        text = file.read(_MAX_BYTES).decode("utf-8-sig", "replace")
+        data = file.read(_MAX_BYTES)
     try:
-        document = read_block(text)
-    except ValueError as error:
+        document = parse_yaml(data, as_text=True)
+    except NotRead as error:
         raise PackFailed("cog-yaml", message=str(error)) from error
+    if document is None:
+        return None
+    if not isinstance(document, dict):
+        raise PackFailed("cog-yaml", message="it has no KEY: VALUE at its top")
     found = [key for key in KEYS if isinstance(document.get(key), str) and document[key]]
     if len(found) > 1:
         raise PackFailed("cog-yaml", message="it has run and predict; one of them says what is called")
     if not found:
         return None
-    named = str(document[found[0]])
+    named = document[found[0]]
     file_name, _, name = named.partition(":")
     tree = parse(app, file_name) if is_inside(file_name) else None
     if tree is None:
         raise PackFailed("entrypoint-missing", file=file_name, expected=f"the file that {FILE} names")
-    why = f"{FILE} line {_line_of(text, found[0])}: {found[0]}: {named}"
+    why = f"{FILE} line {_line_of(data.decode('utf-8-sig'), found[0])}: {found[0]}: {named}"
     return Entry("cog", file_name, _entry_name(tree, file_name, name), why, _packages(document))
 
 
@@ -75,7 +80,7 @@ def _entry_name(tree: ast.Module, file: str, name: str) -> str:
 def _packages(document: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
     build = document.get("build")
     listed = build.get("python_packages") if isinstance(build, dict) else None
-    return tuple((str(spec), FILE) for spec in listed) if isinstance(listed, list) else ()
+    return tuple((spec, FILE) for spec in listed if isinstance(spec, str)) if isinstance(listed, list) else ()
 
 
 def _line_of(text: str, key: str) -> int:
