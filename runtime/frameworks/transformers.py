@@ -73,11 +73,10 @@ def open_model(path: Path, serve: ServeDoc) -> Opened:
 
 def _zeros(task: str) -> dict[str, Any] | None:
     """A first call: of generated text one token, for the pipeline's own default is hundreds of them."""
-    match task:
-        case "fill-mask":  # takes only a text with the tokenizer's own mask
-            return None
-        case "text-generation":
-            return {"inputs": ["a"], "parameters": {"max_new_tokens": 1}}
+    if task == "fill-mask":  # takes only a text with the tokenizer's own mask
+        return None
+    if task == "text-generation":
+        return {"inputs": ["a"], "parameters": {"max_new_tokens": 1}}
     return {"instances": ["a"]}
 
 
