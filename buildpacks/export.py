@@ -12,15 +12,18 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from buildpacks.image.config import image_digest
+from buildpacks.image.config import FORMAT
+from buildpacks.image.document import table, table_list
 from buildpacks.image.launching import launch_of
-from buildpacks.image.oci import image_id
+from buildpacks.image.oci import document_digest
 from buildpacks.image.store import APP_PATH, LayerStore
 from buildpacks.image.tar import Digest
+from buildpacks.image.variants import VariantLayer, make_variants, variant_layers
 from buildpacks.kitchen import Workshop
-from buildpacks.launch_layers import DEFAULT_EXEC_ENV, seal_launcher, seal_layer, seal_sboms
+from buildpacks.known_layers import add_known_layers, note_layers
+from buildpacks.launch_layers import refuse_other_starts, seal_launcher, seal_layer, seal_sboms
 from buildpacks.layer_cache import copy_layers, put_in_place
-from buildpacks.lifecycle.launch import LAUNCHER_LAYER
+from buildpacks.lifecycle.launch import DEFAULT_EXEC_ENV, LAUNCHER_LAYER
 from buildpacks.lifecycle.sbom import SBOM_LAYER
 from buildpacks.model_notes import LABEL as MODEL_FACTS
 from buildpacks.model_notes import save_known
@@ -36,28 +39,35 @@ _OURS = ("algo.serve", "algo.model", "algo.python-executable", MODEL_FACTS)
 def export(order: BuildOrder, workshop: Workshop, result: Result) -> BuiltImage:
     """Seal every layer and compose the image. Raises BuildFailed: layer-refused, what seal_layer raises."""
     store = LayerStore(root=order.store_dir)
-    previous = previous_layers(order.previous)
+    previous = add_known_layers(store, result.packs, previous_layers(order.previous), shares=workshop.shares)
     layers: list[Json] = []
     lifecycle: list[Json] = []
     cache_draft = order.cache_dir / "layers.new"
     copy_layers(workshop.layers, cache_draft, result.packs)
     digests: dict[tuple[str, str], Digest] = {}
+    apart: list[VariantLayer] = []
     for pack in result.packs:
         kept: dict[str, Json] = {}
         for layer in pack.layers:
             if not layer.launch:
                 continue
             digest = digests[pack.key, layer.name] = seal_layer(store, workshop.layers, pack, layer, previous)
-            kept[layer.name] = {
+            record: dict[str, Json] = {
                 "sha": digest.diff_id, "data": dict(layer.data), "size_bytes": digest.size_bytes,
                 "tar_bytes": digest.tar_bytes,
                 "launch": True, "build": layer.build, "cache": layer.cache,
                 **({"sboms": list(layer.sboms)} if layer.sboms else {}),
             }  # fmt: skip
-            layers.append(_entry(digest, "layer", f"{pack.escaped_id}/{layer.name}"))
+            entry = _entry(digest, "layer", f"{pack.escaped_id}/{layer.image_name}")
+            if layer.variant:
+                apart.append(VariantLayer(layer.variant, pack.key, layer.name, record, entry))
+                continue
+            kept[layer.name] = record
+            layers.append(entry)
         lifecycle.append(
             {"key": pack.key, "version": pack.version, "api": pack.api, "store": dict(pack.store), "layers": kept}
         )
+    note_layers(store, result.packs, digests, shares=workshop.shares)
     save_known(order, result.labels.get(MODEL_FACTS, ""))
     put_in_place(
         cache_draft, order.cache_dir / "layers", result, {key: digest.diff_id for key, digest in digests.items()}
@@ -70,6 +80,7 @@ def export(order: BuildOrder, workshop: Workshop, result: Result) -> BuiltImage:
     layers += _slices(order, store, result.slices)
     layers.append(_entry(store.seal(order.app_dir, APP_PATH), "app", ""))
     config: dict[str, Json] = {
+        "format": FORMAT,
         **order.ground.document(),
         "python": _python(result.labels),
         "layers": layers,
@@ -86,10 +97,12 @@ def export(order: BuildOrder, workshop: Workshop, result: Result) -> BuiltImage:
         config["slices"] = [list(paths) for paths in result.slices]
     if workshop.choice is not None:
         config["choice"] = dict(workshop.choice)
-    if order.ground.stack is None:
-        return BuiltImage(digest=image_digest(config), config=config)
-    config["launch"] = launch_of(store, config)
-    return BuiltImage(digest=image_id(config), config=config)
+    if apart:
+        config["variants"] = make_variants(apart)
+        refuse_other_starts(store, config)
+    if order.ground.stack is not None:
+        config["launch"] = launch_of(store, config)
+    return BuiltImage(digest=document_digest(config), config=config)
 
 
 def previous_layers(config: Mapping[str, Json] | None) -> dict[tuple[str, str], Mapping[str, Json]]:
@@ -104,10 +117,18 @@ def previous_layers(config: Mapping[str, Json] | None) -> dict[tuple[str, str], 
 
 
 def previous_packs(config: Mapping[str, Json] | None) -> list[dict[str, Json]]:
-    """Buildpacks in a previous image's lifecycle metadata; empty for none and for a config of another shape."""
-    lifecycle = config.get("lifecycle") if config is not None else None
-    packs = lifecycle.get("buildpacks") if isinstance(lifecycle, dict) else None
-    return [pack for pack in packs if isinstance(pack, dict)] if isinstance(packs, list) else []
+    """Buildpacks in a previous image's lifecycle metadata, with its variants' layers beside the image's own.
+
+    Empty for none and for a config of another shape.
+    """
+    packs = table_list(table(None if config is None else config.get("lifecycle")).get("buildpacks"))
+    apart = variant_layers(config)
+    return [
+        {**pack, "layers": {**table(pack.get("layers")), **apart[str(pack.get("key"))]}}
+        if str(pack.get("key")) in apart
+        else pack
+        for pack in packs
+    ]
 
 
 def _entry(digest: Digest, kind: str, path: str) -> dict[str, Json]:

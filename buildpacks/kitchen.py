@@ -12,10 +12,12 @@ from buildpacks.choosing.bring import Chosen
 from buildpacks.choosing.laying import lay_out
 from buildpacks.choosing.values import Terms
 from buildpacks.image.store import LayerStore
+from buildpacks.known_layers import write_known_layers
 from buildpacks.launch_layers import previous_exec_env, previous_sboms
 from buildpacks.model_notes import write_known
-from buildpacks.order import BuildOrder, Child, Json
-from buildpacks.packs.toolchains.starts import APTFILE
+from buildpacks.order import BuildFailed, BuildOrder, Child, Json
+from buildpacks.packs.second_image import NAMES as VARIANTS
+from buildpacks.packs.toolchains.starts import needs_debian
 from buildpacks.toolchain import BUILDPACKS_DIR, Toolchain
 
 PACKS_DIR = BUILDPACKS_DIR / "packs"
@@ -25,21 +27,28 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 # Up to the last @: a password may have one. A proxy may be named without its scheme.
 _CREDENTIALS = re.compile(r"(://|^)[^/\s]+@")
-_PLATFORM_NAME = re.compile(r"BPL?_[A-Z0-9_]{1,100}")
+# And what SageMaker's toolkit reads to find the code: neither is a secret.
+_PLATFORM_NAME = re.compile(r"BPL?_[A-Z0-9_]{1,100}|SAGEMAKER_(?:PROGRAM|SUBMIT_DIRECTORY)")
 # The server decides these. They reach buildpacks as the operator's override, after anything of the app.
-_OURS = frozenset({"BP_UV", "BP_UV_VERSION", "BP_PYTHONS", "BP_RUNTIME_DIR", "BP_TORCH_INDEX"})
+_OURS = frozenset({"BP_UV", "BP_UV_VERSION", "BP_PYTHONS", "BP_RUNTIME_DIR"})
+# And this one people know of: an app that sets it is told whose it is, not left to wonder why nothing comes of it.
+_OF_OPERATOR = "BP_TORCH_INDEX"
 # With an index of its own, an app has a wheel cache of its own: uv's knows indexes by their address, without account.
 _OWN_INDEXES = ("BP_INDEX_URL", "BP_EXTRA_INDEX_URL", "BP_NETRC")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
-    """One attempt's folders below the build's work_dir, and the child that works in them."""
+    """One attempt's folders below the build's work_dir, and the child that works in them.
+
+    shares  it executes nothing of the repository and uses the wheel cache of all apps (known_layers.py)
+    """
 
     layers: Path
     result: Path
     child: Child
     choice: Mapping[str, Json] | None = None
+    shares: bool = False
 
 
 def prepare(
@@ -88,12 +97,14 @@ def prepare(
         "ALGO_PLATFORM": ground.platform,
         "BP_RUNTIME_DIR": str(order.runtime_dir),
         **write_known(order, root / "build-config"),
+        **(write_known_layers(LayerStore(root=order.store_dir), root / "build-config") if shares_wheels else {}),
         "UV_CACHE_DIR": str(uv_cache),
         "ALGO_BYTECODE": str(byte_code),
         "TMPDIR": str(tmp),
         "LANG": "C.UTF-8",
         "SOURCE_DATE_EPOCH": "315532801",
         "PYTHONHASHSEED": "0",
+        "ALGO_VARIANTS": ",".join(VARIANTS),
         "ALGO_WHEELS_ONLY": "1" if trusted else "0",
         "ALGO_UPGRADE": "1" if order.upgrade else "0",
     }
@@ -147,10 +158,14 @@ def prepare(
             places={} if laid is None else laid.places,
         ),
         choice=None if chosen is None else chosen.document,
+        shares=shares_wheels,
     )  # fmt: skip
 
 
 def _platform_env(values: Mapping[str, str]) -> dict[str, str]:
+    """What buildpacks see of an app's configuration. Raises BuildFailed('setting-of-operator')."""
+    if _OF_OPERATOR in values:
+        raise BuildFailed("setting-of-operator", name=_OF_OPERATOR)
     return {name: value for name, value in values.items() if _PLATFORM_NAME.fullmatch(name) and name not in _OURS}
 
 
@@ -189,8 +204,8 @@ def _named_folders(install_env: Mapping[str, str]) -> list[Path]:
 
 
 def _debian(order: BuildOrder) -> list[Path]:
-    """What this machine has installed, for an app whose Aptfile asks apt for packages beside that."""
-    return [DPKG_DIR] if (order.app_dir / APTFILE).is_file() and DPKG_DIR.is_dir() else []
+    """What this machine has installed, for an app whose build asks apt for packages beside that."""
+    return [DPKG_DIR] if needs_debian(str(order.app_dir)) and DPKG_DIR.is_dir() else []
 
 
 def _compilers(order: BuildOrder) -> list[Path]:

@@ -14,8 +14,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from buildpacks.image.launching import exec_env_of, launch_of
 from buildpacks.image.store import LAYERS_PATH, LayerStore
 from buildpacks.image.tar import Digest, tar_length
+from buildpacks.image.variants import variant_document, variant_names
 from buildpacks.layer_cache import copy_sboms, real_dir
 from buildpacks.lifecycle import launcher
 from buildpacks.lifecycle.launch import LAUNCHER_FILE, LAUNCHER_LAYER, has_programs
@@ -23,7 +25,6 @@ from buildpacks.lifecycle.sbom import SBOM_LAYER
 from buildpacks.order import BuildFailed, Json
 from buildpacks.result import LayerResult, PackResult
 
-DEFAULT_EXEC_ENV = "production"
 _SETTINGS = ("env", "env.launch")
 
 Previous = Mapping[tuple[str, str], Mapping[str, Json]]
@@ -34,7 +35,7 @@ def seal_layer(store: LayerStore, layers_dir: Path, pack: PackResult, layer: Lay
 
     Raises  BuildFailed: layer-refused, layer-leads-out, layer-empty, layer-lost
     """
-    path = f"{LAYERS_PATH}/{pack.escaped_id}/{layer.name}"
+    path = f"{LAYERS_PATH}/{pack.escaped_id}/{layer.image_name}"
     if layer.has_contents:
         source = real_dir(layers_dir / pack.escaped_id / layer.name)
         _refuse_ways_out(source, pack.key, layer.name)
@@ -91,11 +92,21 @@ def seal_launcher(store: LayerStore, draft: Path, layers: Sequence[Digest]) -> D
     return store.seal(draft, f"{LAYERS_PATH}/{LAUNCHER_LAYER}")
 
 
+def refuse_other_starts(store: LayerStore, doc: Mapping[str, Json]) -> None:
+    """Refuse a variant's layer that would start the image otherwise, by settings of its own.
+
+    Why     what is known of the image that serves, its launch too, is then known of its variants
+    Raises  BuildFailed('variant-starts-otherwise', variant)
+    """
+    launch = launch_of(store, doc)
+    for name in variant_names(doc):
+        if launch_of(store, variant_document(doc, name)) != launch:
+            raise BuildFailed("variant-starts-otherwise", variant=name)
+
+
 def previous_exec_env(config: Mapping[str, Json] | None) -> str:
     """The execution environment that a previous image was built for."""
-    lifecycle = config.get("lifecycle") if config is not None else None
-    found = lifecycle.get("exec-env") if isinstance(lifecycle, dict) else None
-    return found if isinstance(found, str) else DEFAULT_EXEC_ENV
+    return exec_env_of(config or {})
 
 
 def previous_sboms(config: Mapping[str, Json] | None, store: LayerStore) -> Path | None:

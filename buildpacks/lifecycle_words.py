@@ -37,6 +37,12 @@ WORDS: Mapping[str, Words] = {
         next="use another version of the buildpack",
         move="operator",
     ),
+    "buildpack-extension": Words(
+        title="{buildpack} is an image extension",
+        body="{buildpack}, asked for by {asked_by}, is no buildpack: it has an extension.toml, and would change base "
+        "images by Dockerfiles. This server builds without extensions, as the specification allows.",
+        next="choose a buildpack in its place; packages of the system come from an Aptfile",
+    ),
     "lifecycle-arguments": Words(
         title="the build could not start",
         body="The lifecycle was started wrongly: {message}",
@@ -99,6 +105,11 @@ WORDS: Mapping[str, Words] = {
         body="The build was cancelled.",
         next="git push algo main",
         move="nobody",
+    ),
+    "image-format": Words(
+        title="the image was recorded by a newer server",
+        body="The record of this image has the format {found}; this server reads formats up to {newest}.",
+        next="git push algo main:redeploy   builds the commit again, or have the operator install the newer server",
     ),
     "launch-no-command": Words(
         title="process {process} has no command",

@@ -108,15 +108,17 @@ class BuildOrder:
 class BuiltImage:
     """digest `sha256:...` of the canonical JSON of config; config is what a target needs to run it.
 
-    config  {"base": "host" or the run image's reference,
+    config  {"format": number of this form, "base": "host" or the run image's reference,
              "stack": null or {"name", "reference", "image_id", "manifest_digest", "diff_ids", "libc", "config"},
              "host": {"arch", "libc"} without a stack, "python": null or {"version", "path"} in the image,
              "layers": [{"diff_id", "kind": "layer"|"slice"|"app", "path", "size_bytes", "tar_bytes"}, ...],
-             "launch": {"argv", "args" where it has any, "env", "cwd"} of the default process in a container,
+             "launch": {"argv", "args" where it has any, "env", "cwd"} of the default process in a container, and
+                       "types": {type: {the same, env as a difference, "without"}} where it is not the only one,
              "processes": [{"type", "command": [...], "args": [...], "default": bool, "working-dir": str,
                             "direct": bool, "buildpack-id": str}],
              "buildpacks": [{"id", "version"}], "labels": {...}, "model": {...}|null,
              "lifecycle": {restored metadata of each layer},
+             "variants": {name: what of it differs} where the app asked for a second image (image/variants.py),
              "choice": {"by", "sources": [{"asked", "id", "version", "pin"}]} where the app chose its buildpacks}
     """
 

@@ -12,14 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildpacks.lifecycle.descriptor import is_pack_id
+from buildpacks.lifecycle.outputs import MAX_EXEC_ENV_CHARS
 from buildpacks.lifecycle.sbom import FORMATS
 from buildpacks.order import BuildFailed, Json
+from buildpacks.packs.second_image import NAME_KEY, NAMES, OF_KEY
 from buildpacks.words import WORDS
 
 MAX_RESULT_BYTES = 16 << 20
-_PACK_ID = re.compile(r"[A-Za-z0-9-]+(?:[./-][A-Za-z0-9-]+)*")
 _LAYER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
-_TYPE = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_TYPE = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,17 @@ class LayerResult:
     data: Mapping[str, Json]
     has_contents: bool
     sboms: tuple[str, ...] = ()
+
+    @property
+    def variant(self) -> str:
+        """The variant that alone has this layer; '' for a layer of the image that serves."""
+        name = str(self.data.get(NAME_KEY, ""))
+        return name if self.launch and name in NAMES else ""
+
+    @property
+    def image_name(self) -> str:
+        """Its folder's name in the image: a variant's layer lies where the one lies that it stands for."""
+        return str(self.data[OF_KEY]) if self.variant else self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,14 +140,18 @@ def _parse(document: Json) -> Result:
 def _pack(value: Json) -> PackResult:
     item = _dict(value)
     key = str(item["key"])
-    if not _PACK_ID.fullmatch(key):
+    if not is_pack_id(key):
         raise ValueError(f"buildpack id {key[:80]!r}")
+    layers = tuple(_layer(name, layer) for name, layer in sorted(_dict(item["layers"]).items()))
+    in_image = {layer.name for layer in layers if layer.launch and not layer.variant}
+    if any(layer.variant and layer.data.get(OF_KEY) not in in_image for layer in layers):
+        raise ValueError("a variant of no layer")
     return PackResult(
         key=key,
         version=str(item["version"]),
         api=str(item["api"]),
         store=_dict(item["store"]),
-        layers=tuple(_layer(name, layer) for name, layer in sorted(_dict(item["layers"]).items())),
+        layers=layers,
         sboms=_sboms(item.get("sboms", [])),
     )
 
@@ -167,6 +184,17 @@ def _exec_env(value: Json) -> str:
     return value
 
 
+def _listed_exec_env(value: Json) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_EXEC_ENV_CHARS or "/" in value:
+        raise ValueError("a process of an execution environment that cannot be")
+    return value
+
+
+def _made_for(process: Mapping[str, Json]) -> dict[str, Json]:
+    names: list[Json] = [_listed_exec_env(name) for name in _list(process.get("exec-env", []))]
+    return {"exec-env": names} if names else {}
+
+
 def _process(value: Json) -> Mapping[str, Json]:
     item = _dict(value)
     kind = str(item["type"])
@@ -180,11 +208,12 @@ def _process(value: Json) -> Mapping[str, Json]:
         "direct": item["direct"] is True,
         "working-dir": str(item["working-dir"]),
         "buildpack-id": _maker(item.get("buildpack-id", "")),
+        **_made_for(item),
     }
 
 
 def _maker(value: Json) -> str:
-    if not isinstance(value, str) or not (value == "" or _PACK_ID.fullmatch(value)):
+    if not isinstance(value, str) or not (value == "" or is_pack_id(value)):
         raise ValueError("a process of no buildpack")
     return value
 

@@ -6,13 +6,16 @@ as, does a second build make the same layers and configuration, and does it lie 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from buildpacks.image.compare import base_moved, differences
 from buildpacks.image.document import parse_layers
+from buildpacks.image.oci import document_digest
 from buildpacks.image.rebase import stack_name
 from buildpacks.image.store import APP_PATH, LAYERS_PATH, LayerStore
 from buildpacks.image.tar import diff_id
+from buildpacks.image.variants import documents, variant_document, variant_names
 from buildpacks.order import BuildFailed
 from gitserver.errors import Json, Problem
 from gitserver.job import Doors, Job
@@ -49,7 +52,7 @@ def verify(job: Job, doors: Doors, expected: Image, state: Path) -> None:
     job.log.step(f"Building {expected.commit[:7]} a second time, with an empty store and empty caches")
     tree = doors.source.extract(job)
     again = doors.kitchen.build_again(job, tree, _config(job, doors), state / "builds" / str(job.build.id) / "scratch")
-    different = differences(expected.config, again.config)
+    different = _differences(expected.config, again.config)
     if different:
         for line in different:
             job.log.detail(line)
@@ -62,10 +65,25 @@ def verify(job: Job, doors: Doors, expected: Image, state: Path) -> None:
                      f"this image on {stack_name(expected.config)}")  # fmt: skip
         return
     job.log.step(f"The same image: {again.digest}")
+    for name in variant_names(again.config):
+        job.log.step(f"The same variant {name}: {document_digest(variant_document(again.config, name))}")
+
+
+def _differences(first: Mapping[str, Json], second: Mapping[str, Json]) -> list[str]:
+    """One sentence a difference, of the image that serves and of each variant."""
+    ours, theirs = documents(first), documents(second)
+    found = differences(first, second)
+    for name in variant_names(first):
+        if name in theirs:
+            # What differs in the image that serves is said already.
+            found += [f"variant {name}: {line}" for line in differences(ours[name], theirs[name]) if line not in found]
+        else:
+            found.append(f"variant {name} is not in the second build")
+    return [*found, *(f"variant {name} is in the second build alone" for name in theirs if name not in ours)]
 
 
 def _check_store(image: Image, store: LayerStore) -> int:
-    layers = parse_layers(image.config)
+    layers = list(dict.fromkeys(layer for doc in documents(image.config).values() for layer in parse_layers(doc)))
     for layer in layers:
         folder = store.layer_path(layer.diff_id)
         if not folder.is_dir():

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from buildpacks.image.oci import image_id
+from buildpacks.image.oci import document_digest
 from buildpacks.image.settle import moved
 from buildpacks.image.store import LayerStore
 from buildpacks.stack.store import StackStore
@@ -64,7 +64,7 @@ def rebased(image: Image, stacks: StackStore, name: str) -> Image:
     Raises  Problem('no-stack-here'), BuildFailed('rebase-no-stack' | 'rebase-misfit')
     """
     doc = moved(image.config, find_stack(stacks, name), LayerStore(root=stacks.root.parent))
-    return replace(image, digest=image_id(doc), config=doc)
+    return replace(image, digest=document_digest(doc), config=doc)
 
 
 def release_of(ledger: Ledger, app: App, digest: str) -> Release | None:

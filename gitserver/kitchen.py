@@ -11,8 +11,11 @@ from buildpacks.choosing.bring import own_versions, pins_of
 from buildpacks.choosing.descriptor import read_descriptor
 from buildpacks.choosing.values import STORE_FOLDER, Terms
 from buildpacks.ground import Ground, stack_ground
+from buildpacks.image.document import parse_layers
+from buildpacks.image.oci import document_digest
 from buildpacks.image.rebase import stack_name as stack_of
 from buildpacks.image.registry import RegistryOptions, transport
+from buildpacks.image.variants import documents, variant_names
 from buildpacks.order import BigFile, BuildFailed, BuildOrder, BuiltImage, Json, Runner
 from buildpacks.stack.store import StackStore
 from buildpacks.toolchain import find_toolchain
@@ -83,6 +86,7 @@ class PackKitchen:
                     raise
                 raise refusal(has_engine=self._settings.target == "docker") from failed
         image = _image(job, built)
+        _tell_variants(job, image)
         if self._publish is not None:
             self._publish(job, image)
         return image
@@ -111,6 +115,7 @@ class PackKitchen:
         """
         moved = rebased(image, StackStore(root=self._settings.state / "stacks"), stack_name)
         job.log.step(f"Stack: {stack_name}, in place of {stack_of(image.config)}; every layer stays as it is")
+        _tell_variants(job, moved)
         if self._publish is not None:
             self._publish(job, moved)
         return moved
@@ -183,6 +188,17 @@ class PackKitchen:
                 return image.config
         known = self._ledger.images(job.app.id)
         return known[0].config if known else None
+
+
+def _tell_variants(job: Job, image: Image) -> None:
+    """The digests of an image and of its variants, and what each adds; nothing for an image without any."""
+    layers = set(parse_layers(image.config))
+    for number, (name, doc) in enumerate(documents(image.config).items()):
+        if number:
+            more = sum(layer.size_bytes for layer in parse_layers(doc) if layer not in layers)
+            job.log.detail(f"Variant {name}: {document_digest(doc)}, {more / 1e6:.1f} MB in layers of its own")
+        elif variant_names(image.config):
+            job.log.step(f"Image: {image.digest}")
 
 
 def _image(job: Job, built: BuiltImage) -> Image:

@@ -17,8 +17,14 @@ MASKED = b"[masked]"
 _SECRET_NAME = re.compile(r"KEY|SECRET|TOKEN|PASS|CREDENTIAL|AUTH|PRIVATE|DSN", re.IGNORECASE)
 _PLAIN = re.compile(r"[a-z]+|[0-9.]+|true|false", re.IGNORECASE)
 _MIN_SECRET, _MIN_OTHER = 4, 8
-# They name files, functions and buildpacks, which a build's log has to say; a password in one of them is refused.
-_SAID_ALOUD = frozenset({"BP_BUILDPACKS", "BP_CLASSIC_ENV", "BP_CLASSIC_STACK", "BP_ENTRYPOINT", "BP_MODEL_FILE"})
+# They name files, folders, functions, choices and buildpacks, which a build's log has to say; a password in one of them
+# is refused.
+_SAID_ALOUD = frozenset(
+    {
+        "BP_APP_DIR", "BP_BUILDPACKS", "BP_CLASSIC_ENV", "BP_CLASSIC_STACK", "BP_CPU_BUILDS", "BP_ENTRYPOINT", "BP_GPU",
+        "BP_MODEL_FILE", "BP_PICKLE_POLICY", "BP_REQUIREMENTS",
+    }
+)  # fmt: skip
 _MAX_LINE = 64 * 1024
 
 

@@ -20,6 +20,8 @@ from gitserver.ledger.store import Ledger
 from gitserver.push import ZERO_OID, RefUpdate
 
 BUILDS_ANEW = frozenset({BuildKind.DEPLOY, BuildKind.REDEPLOY, BuildKind.VERIFY})
+# Source: sagemaker-inference-toolkit, parameters.py
+_SAGEMAKER = frozenset({"SAGEMAKER_PROGRAM", "SAGEMAKER_SUBMIT_DIRECTORY"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +115,11 @@ def find_version(build: Build, ledger: Ledger) -> Version:
 
 
 def platform_env(config: Mapping[str, str]) -> dict[str, str]:
-    """The part of an app's configuration that buildpacks see: BP_*, nothing else, for the rest may be secret."""
-    return {name: value for name, value in config.items() if name.startswith("BP_")}
+    """The part of an app's configuration that buildpacks see: BP_*, and where SageMaker's code lies.
+
+    Nothing else, for the rest may be secret.
+    """
+    return {name: value for name, value in config.items() if name.startswith("BP_") or name in _SAGEMAKER}
 
 
 def ref_change(build: Build) -> RefUpdate | None:

@@ -1,7 +1,8 @@
 """Every image that was built goes to the operator's registry, before it serves: `PREFIX/owner/app`.
 
 Tags: the commit's first twelve digits, and the version when a version was pushed. A bill of materials and the build's
-provenance go along as documents about the image.
+provenance go along as documents about the image. A second image of the same release has the same tags with its
+variant's name behind them: `v1.2-gpu`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from buildpacks.image.registry import Registry, RegistryOptions, transport
 from buildpacks.image.settle import sendable
 from buildpacks.image.store import LayerStore
 from buildpacks.image.values import Blob
+from buildpacks.image.variants import documents
 from buildpacks.order import BuildFailed, Json
 from buildpacks.stack.store import StackStore
 from gitserver.errors import Problem
@@ -98,12 +100,17 @@ class Publisher:
         if image.config.get("base") == "dockerfile":
             job.log.detail(f"Not pushed to {self._name}: an image of a Dockerfile stays in the container engine")
             return
+        for variant, doc in documents(image.config).items():
+            self._publish_one(job, image.commit, doc, variant)
+
+    def _publish_one(self, job: Job, commit_sha: str, doc: Mapping[str, Json], variant: str) -> None:
+        """variant: '' for the image that serves. Of what both have, the second push sends nothing."""
         started = time.monotonic()
         stacks = StackStore(root=self._state / "stacks")
         repository = self.repository_of(job.app.name)
         origin = Origin(
             app=str(job.app.name),
-            commit_sha=image.commit,
+            commit_sha=commit_sha,
             builder=self._settings.builder,
             build_id=str(job.build.id),
             started_at=job.build.started_at or job.build.created_at,
@@ -111,10 +118,10 @@ class Publisher:
             parameters={},
         )
         order = PushOrder(
-            image=sendable(image.config, LayerStore(root=self._state), stacks),
+            image=sendable(doc, LayerStore(root=self._state), stacks),
             repository=repository,
-            tags=_tags(image.commit, job.build.git_ref, job.log.detail),
-            referrers=partial(_documents, image.config, origin, repository, dpkg_status(stacks, image.config)),
+            tags=_tags(commit_sha, job.build.git_ref, f"-{variant}" if variant else "", job.log.detail),
+            referrers=partial(_documents, doc, origin, repository, dpkg_status(stacks, doc)),
             log=job.log.detail,
             stop=job.cancelled,
         )
@@ -177,11 +184,11 @@ def _documents(
     )
 
 
-def _tags(commit_sha: str, git_ref: str, log: Callable[[str], None]) -> tuple[str, ...]:
-    commit = commit_sha[:_COMMIT_DIGITS]
+def _tags(commit_sha: str, git_ref: str, ending: str, log: Callable[[str], None]) -> tuple[str, ...]:
+    commit = f"{commit_sha[:_COMMIT_DIGITS]}{ending}"
     if not git_ref.startswith(_VERSION_REF):
         return (commit,)
-    version = git_ref.removeprefix(_VERSION_REF)
+    version = f"{git_ref.removeprefix(_VERSION_REF)}{ending}"
     if is_tag(version):
         return commit, version
     log(f"The image has the tag {commit} alone: registries take no tag {version}")

@@ -26,7 +26,7 @@ class Laid:
     """An attempt's own buildpacks.
 
     order        order.toml
-    directories  of buildpacks, beside this server's own
+    directories  of buildpacks, beside this server's own: `buildpacks/<id>/<version>` below folder, `/` of an id as `_`
     env          for the build's own environment
     folder       holds them all; the attempt may write it
     places       path that must exist in the sandbox -> empty folder that stands for it
@@ -46,8 +46,9 @@ def lay_out(chosen: Chosen, root: Path, terms: Terms) -> Laid:
     order = folder / "order.toml"
     order.write_text(chosen.render_order(), encoding="utf-8")
     directories = []
-    for number, pack in enumerate(chosen.packs):
-        target = folder / str(number)
+    for pack in chosen.packs:
+        target = folder / "buildpacks" / pack.id.replace("/", "_") / pack.version
+        target.parent.mkdir(parents=True, exist_ok=True)
         if pack.is_classic:
             _wrap(pack, target)
         else:

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildpacks.choosing.values import Source
+from buildpacks.lifecycle.descriptor import is_pack_id, is_pack_version
 from buildpacks.order import BuildFailed
 
 DESCRIPTOR = "buildpack.toml"
+EXTENSION = "extension.toml"
 OWN_PREFIXES = ("algo/",)
 CLASSIC_PREFIX = "classic/"
 CLASSIC_VERSION = "0.0.0"
 _MAX_BYTES = 1 << 20
-_ID = re.compile(r"[A-Za-z0-9-]+(?:[./-][A-Za-z0-9-]+)*")
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,99}")
+_NOT_SO = "is not allowed: an id has letters, digits, dots, slashes and dashes, and a version is X.Y.Z"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,20 +37,25 @@ class Pack:
 def inspect(folder: Path, source: Source) -> Pack:
     """What lies in a folder.
 
-    Raises  BuildFailed: buildpack-missing when it is no buildpack, buildpack-id-bad, buildpack-id-taken
+    Raises  BuildFailed: buildpack-missing when it is no buildpack, buildpack-extension, buildpack-id-bad,
+            buildpack-id-taken
     """
     document = _read(folder, source)
     if "api" in document:
         head = document.get("buildpack")
         table = head if isinstance(head, dict) else {}
         pack_id, version = str(table.get("id", "")), str(table.get("version", ""))
-        if _ID.fullmatch(pack_id) is None or _VERSION.fullmatch(version) is None:
-            raise BuildFailed("buildpack-id-bad", buildpack=source.text, found=f"{pack_id[:80]}@{version[:40]}")
+        if not is_pack_id(pack_id) or not is_pack_version(version):
+            raise BuildFailed(
+                "buildpack-id-bad", buildpack=source.text, found=f"{pack_id[:80]}@{version[:40]} {_NOT_SO}"
+            )
         if pack_id.lower().startswith((*OWN_PREFIXES, CLASSIC_PREFIX)):
             raise BuildFailed("buildpack-id-taken", buildpack=source.text, id=pack_id)
         return Pack(id=pack_id, version=version, folder=folder, is_classic=False)
     if _is_program(folder / "bin" / "compile"):
         return Pack(id=CLASSIC_PREFIX + _slug(source), version=CLASSIC_VERSION, folder=folder, is_classic=True)
+    if (folder / EXTENSION).is_file():
+        raise BuildFailed("buildpack-extension", buildpack=source.text, asked_by=source.asked_by)
     raise BuildFailed("buildpack-missing", buildpack=source.text, asked_by=source.asked_by)
 
 

@@ -9,7 +9,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from buildpacks.order import Json
+from buildpacks.order import BuildFailed, Json
+
+# The form of documents that this server writes. It rises when an older server would misread a newer document, not when
+# it would miss something; what has no number was written before there were any, and is of the first form.
+FORMAT = 1
 
 
 def render_config(config: Mapping[str, Json]) -> bytes:
@@ -18,8 +22,16 @@ def render_config(config: Mapping[str, Json]) -> bytes:
 
 
 def image_digest(config: Mapping[str, Json]) -> str:
-    """`sha256:<hex>` of the canonical bytes."""
-    return f"sha256:{hashlib.sha256(render_config(config)).hexdigest()}"
+    """`sha256:<hex>` of the canonical bytes; the form of the record is no part of what the image is."""
+    told = {key: value for key, value in config.items() if key != "format"}
+    return f"sha256:{hashlib.sha256(render_config(told)).hexdigest()}"
+
+
+def check_format(config: Mapping[str, Json]) -> None:
+    """Nothing when this server can read the document. Raises BuildFailed('image-format', found, newest)."""
+    found = config.get("format", 1)
+    if not isinstance(found, int) or isinstance(found, bool) or not 1 <= found <= FORMAT:
+        raise BuildFailed("image-format", found=str(found)[:20], newest=FORMAT)
 
 
 def hex_of(digest: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from buildpacks.image.config import check_format
 from buildpacks.image.store import APP_PATH
 from buildpacks.order import BuildFailed, Json
 
@@ -79,10 +80,11 @@ def parse_document(doc: Mapping[str, Json]) -> Document:
     """The values of a document.
 
     Raises  BuildFailed('no-stack') for an image of this machine's own Python, BuildFailed('dockerfile-image') for one
-            that only an engine has: neither can be assembled
+            that only an engine has: neither can be assembled; BuildFailed('image-format')
     """
     if doc.get("base") == "dockerfile":
         raise BuildFailed("dockerfile-image", image=str(doc.get("engine_image", "")))
+    check_format(doc)
     stack, launch = doc.get("stack"), table(doc.get("launch"))
     if not isinstance(stack, dict):
         raise BuildFailed("no-stack")

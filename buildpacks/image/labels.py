@@ -15,8 +15,9 @@ import json
 from collections.abc import Mapping
 
 from buildpacks.image.document import Document, table, table_list
+from buildpacks.image.launching import exec_env_of
 from buildpacks.image.store import launch_metadata
-from buildpacks.lifecycle.launch import LAUNCHER_LAYER
+from buildpacks.lifecycle.launch import DEFAULT_EXEC_ENV, LAUNCHER_LAYER
 from buildpacks.lifecycle.sbom import SBOM_LAYER
 from buildpacks.order import Json
 
@@ -36,6 +37,8 @@ def image_labels(doc: Mapping[str, Json], parts: Document, config_diff_id: str) 
         **base,
         **app,
         **_model_labels(table(doc.get("model"))),
+        **({"algo.variant": str(doc["variant"])} if "variant" in doc else {}),
+        **({} if (made_for := exec_env_of(doc)) == DEFAULT_EXEC_ENV else {"io.buildpacks.exec-env": made_for}),
         OURS: "1",
         "io.buildpacks.build.metadata": _json(launch_metadata(doc)),
         "io.buildpacks.lifecycle.metadata": _json(_lifecycle_metadata(doc, parts, config_diff_id)),

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from buildpacks.image.store import APP_PATH, LAYERS_PATH, LayerStore
 from buildpacks.lifecycle.failure import LifecycleError
-from buildpacks.lifecycle.launch import Place, start_of
+from buildpacks.lifecycle.launch import DEFAULT_EXEC_ENV, Place, start_of
 from buildpacks.order import BuildFailed, Json
 
 IMAGE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -19,11 +19,23 @@ IMAGE_ENV = {"LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERE
 
 
 def launch_of(store: LayerStore, doc: Mapping[str, Json]) -> dict[str, Json] | None:
-    """How a container of the image starts its default process when nobody says anything else; None: it has none."""
+    """How a container of the image starts its default process when nobody says anything else; None: nothing starts.
+
+    Of an image whose default is not its only process, `types` says how each starts: {type: {"argv", "args" where it
+    has any, "cwd", "env" and "without" by which its environment differs from the default's}}.
+    """
+    processes = [process for process in _list(doc, "processes") if isinstance(process, dict) and process.get("command")]
     process = default_process(doc)
-    if process is None:
-        return None
-    argv, env = command_of(store, doc, process, {"PATH": IMAGE_PATH, **IMAGE_ENV})
+    found: dict[str, Json] = {"argv": [], "env": {"PATH": IMAGE_PATH, **IMAGE_ENV}, "cwd": f"/{APP_PATH}"}
+    if process is not None:
+        found = _start_of(store, doc, process)
+    if len(processes) > (process is not None):
+        found["types"] = {str(other["type"]): _differing(_start_of(store, doc, other), found) for other in processes}
+    return found if process is not None or processes else None
+
+
+def _start_of(store: LayerStore, doc: Mapping[str, Json], process: Mapping[str, Json]) -> dict[str, Json]:
+    argv, env = command_of(store, doc, process, {"PATH": IMAGE_PATH, **IMAGE_ENV}, exec_env=exec_env_of(doc))
     found: dict[str, Json] = {"argv": [*argv], "env": {**env}, "cwd": folder_of(process)}
     args = process.get("args")
     if isinstance(args, list) and args and process.get("direct", True):
@@ -32,13 +44,29 @@ def launch_of(store: LayerStore, doc: Mapping[str, Json]) -> dict[str, Json] | N
     return found
 
 
+def _differing(start: dict[str, Json], default: Mapping[str, Json]) -> dict[str, Json]:
+    """The start with what its environment has otherwise than the default's, which a container has anyway."""
+    env, given = start["env"], default["env"]
+    assert isinstance(env, dict)
+    assert isinstance(given, dict)
+    without: list[Json] = [name for name in sorted(given) if name not in env]
+    changed: dict[str, Json] = {name: value for name, value in env.items() if given.get(name) != value}
+    return {**start, "env": changed, **({"without": without} if without else {})}
+
+
 def command_of(
-    store: LayerStore, doc: Mapping[str, Json], process: Mapping[str, Json], env: Mapping[str, str]
+    store: LayerStore,
+    doc: Mapping[str, Json],
+    process: Mapping[str, Json],
+    env: Mapping[str, str],
+    *,
+    exec_env: str = DEFAULT_EXEC_ENV,
 ) -> tuple[list[str], dict[str, str]]:
     """Arguments and environment of a process inside the image.
 
-    env     what the platform gives: at least a PATH
-    Raises  BuildFailed('launch-failed') for what our launcher does not do, or a process without a command
+    env       what the platform gives: at least a PATH
+    exec_env  where it starts
+    Raises    BuildFailed('launch-failed') for a process without a command, or made for other environments than this
     """
     packs: dict[str, list[tuple[str, str]]] = {
         str(pack["id"]).replace("/", "_"): [] for pack in _list(doc, "buildpacks") if isinstance(pack, dict)
@@ -65,9 +93,16 @@ def command_of(
         python=str(python["path"]) if isinstance(python, dict) else "python3",
     )
     try:
-        return start_of(place, process, env)
+        return start_of(place, process, env, exec_env=exec_env)
     except LifecycleError as error:
         raise BuildFailed("launch-failed", detail=str(error)) from error
+
+
+def exec_env_of(doc: Mapping[str, Json]) -> str:
+    """The execution environment that an image was built for."""
+    lifecycle = doc.get("lifecycle")
+    found = lifecycle.get("exec-env") if isinstance(lifecycle, dict) else None
+    return found if isinstance(found, str) else DEFAULT_EXEC_ENV
 
 
 def folder_of(process: Mapping[str, Json]) -> str:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from buildpacks.image.config import render_config
+from buildpacks.image.config import image_digest, render_config
 from buildpacks.image.document import Document, parse_document
 from buildpacks.image.labels import image_labels
+from buildpacks.image.process_scripts import process_scripts
 from buildpacks.image.store import APP_PATH, LAYERS_PATH, launch_metadata
 from buildpacks.image.tar import memory_layer
 from buildpacks.image.values import CONFIG, INDEX, LAYER_GZIP, LAYER_ZSTD, MANIFEST, Blob
+from buildpacks.image.variants import variant_document, variant_names
 from buildpacks.lifecycle.toml_writer import render_toml
 from buildpacks.order import Json
 
@@ -46,13 +48,15 @@ def image_config(doc: Mapping[str, Json]) -> bytes:
     titles += [*(layer.title for layer in parts.below), CONFIG_LAYER, *(layer.title for layer in parts.above)]
     below, above = ([layer.diff_id for layer in layers] for layers in (parts.below, parts.above))
     diff_ids: list[Json] = [*parts.base.diff_ids, *below, config_layer, *above]
+    # One image names the others: no second image of a release can change without a new name for the release.
+    variants = {f"algo.variant.{name}": image_id(variant_document(doc, name)) for name in variant_names(doc)}
     platform: dict[str, Json] = {"architecture": parts.base.arch, "os": parts.base.os}
     if parts.base.variant:
         platform["variant"] = parts.base.variant
     return render_config(
         {
             **platform,
-            "config": _process_config(parts, image_labels(doc, parts, config_layer)),
+            "config": _process_config(parts, image_labels(doc, parts, config_layer) | variants),
             "created": CREATED,
             "history": [{"created": CREATED, "created_by": title} for title in titles],
             "rootfs": {"diff_ids": diff_ids, "type": "layers"},
@@ -65,9 +69,15 @@ def image_id(doc: Mapping[str, Json]) -> str:
     return digest_of(image_config(doc))
 
 
+def document_digest(doc: Mapping[str, Json]) -> str:
+    """The ledger's name for any document: the image's id, or a digest of the document where it lies on no stack."""
+    return image_id(doc) if isinstance(doc.get("stack"), dict) else image_digest(doc)
+
+
 def config_layer_tar(doc: Mapping[str, Json]) -> bytes:
-    """The layer between dependencies and application, a few kilobytes: /layers/config/metadata.toml."""
-    return memory_layer(CONFIG_LAYER, {"metadata.toml": render_toml(launch_metadata(doc)).encode()})
+    """The layer between dependencies and application, a few kilobytes: metadata.toml and the processes' scripts."""
+    metadata = {"metadata.toml": render_toml(launch_metadata(doc)).encode()}
+    return memory_layer(CONFIG_LAYER, metadata, process_scripts(doc))
 
 
 def image_manifest(config: bytes, blobs: Sequence[Blob], annotations: Mapping[str, str]) -> bytes:

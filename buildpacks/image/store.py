@@ -2,6 +2,7 @@
 
     layers/sha256/<hex>/     one unpacked layer, read-only, owned by the server
     layers/by-blob/<hex>     diff id and sizes of a one-file slice whose git object is known
+    layers/by-key/<hex>      the same of a dependency layer (known_layers.py)
     views/<hex>/             a layer that holds a virtual environment, with this machine's interpreter in it
     images/sha256/<hex>/     for the process target: app/, layers/<buildpack>/<layer> (links into layers/ and views/)
 
@@ -26,7 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildpacks.image.config import hex_of, render_config
+from buildpacks.image.config import check_format, hex_of, render_config
 from buildpacks.image.lease import renew
 from buildpacks.image.tar import Digest, diff_id, walk
 from buildpacks.lifecycle.toml_writer import render_toml
@@ -94,8 +95,9 @@ class LayerStore:
 
         digest       its name
         interpreter  this machine's Python for its virtual environments; None: they have their own
-        Raises       FileNotFoundError when a layer of it is not in the store
+        Raises       FileNotFoundError when a layer of it is not in the store, BuildFailed('image-format')
         """
+        check_format(config)
         layers = [layer for layer in _list(config, "layers") if isinstance(layer, dict)]
         places = {
             str(layer["diff_id"]): self._shown(str(layer["diff_id"]), interpreter)

@@ -93,13 +93,20 @@ def read_layer(root: Path, image_path: str) -> Iterator[bytes]:
     return (data for data, _ in _stream(root, image_path))
 
 
-def memory_layer(image_path: str, files: Mapping[str, bytes]) -> bytes:
-    """A small layer of files in one folder, made in memory; everything in it belongs to root."""
-    parts = image_path.split("/")
-    folders = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
-    written = b"".join(header(Entry(name=f"{name}/".encode(), kind=b"5", mode=0o755, owner=0)) for name in folders)
-    for name, data in sorted(files.items()):
-        written += header(Entry(name=f"{image_path}/{name}".encode(), owner=0, size=len(data))) + data
+def memory_layer(image_path: str, files: Mapping[str, bytes], programs: Mapping[str, bytes] | None = None) -> bytes:
+    """A small layer, made in memory; everything in it belongs to root.
+
+    image_path  folder of files, which are named by what follows it
+    programs    path in the image -> what anyone may execute
+    """
+    made = {f"{image_path}/{name}": (data, 0o644) for name, data in files.items()}
+    made |= {path: (data, 0o755) for path, data in (programs or {}).items()}
+    folders = {path[:end] for path in (f"{image_path}/", *made) for end, char in enumerate(path) if char == "/"}
+    written = b"".join(
+        header(Entry(name=f"{name}/".encode(), kind=b"5", mode=0o755, owner=0)) for name in sorted(folders)
+    )
+    for path, (data, mode) in sorted(made.items()):
+        written += header(Entry(name=path.encode(), mode=mode, owner=0, size=len(data))) + data
         written += padding(len(data))
     return written + ending(len(written))
 

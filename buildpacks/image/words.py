@@ -218,4 +218,18 @@ _REBASE: Mapping[str, Words] = {
     ),
 }
 
-WORDS: Mapping[str, Words] = {**_ASSEMBLY, **_REBASE, **_REGISTRY}
+_VARIANTS: Mapping[str, Words] = {
+    "no-such-variant": Words(
+        title="no variant {variant} of this image",
+        body="The image has no variant {variant}; its variants: {known}.",
+        next="algo config set BP_GPU=also && git push algo main:redeploy   makes a variant gpu beside each new image",
+    ),
+    "variant-starts-otherwise": Words(
+        title="a variant that starts otherwise",
+        body="The layer for the variant {variant} brings settings of its own, and with them the image would start with "
+        "another command or environment. A variant differs in its packages alone.",
+        next="make the settings of both layers the same in the buildpack that writes them",
+    ),
+}
+
+WORDS: Mapping[str, Words] = {**_VARIANTS, **_ASSEMBLY, **_REBASE, **_REGISTRY}

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from buildpacks.lifecycle.descriptor import Buildpack
-from buildpacks.lifecycle.detect import Detected, read_failure, target_env
-from buildpacks.lifecycle.environment import IMAGE_APP, IMAGE_LAYERS, make_build_env, relocate
+from buildpacks.lifecycle.detect import Detected, read_failure
+from buildpacks.lifecycle.environment import IMAGE_APP, IMAGE_LAYERS, relocate
 from buildpacks.lifecycle.failure import ExitCode, LifecycleError
 from buildpacks.lifecycle.job import Job
 from buildpacks.lifecycle.outputs import (
@@ -32,6 +32,7 @@ from buildpacks.lifecycle.outputs import (
 from buildpacks.lifecycle.plan import Require, after_build, find_for_provider
 from buildpacks.lifecycle.program import is_own, start
 from buildpacks.lifecycle.sbom import find_sboms
+from buildpacks.lifecycle.script_env import script_env
 from buildpacks.lifecycle.toml_writer import render_toml
 
 FLOOD_BYTES = 8 << 20
@@ -94,18 +95,8 @@ def _run(
     plan_path, failure_path = f"{stem}.plan.toml", f"{stem}.failure.json"
     with open(plan_path, "w", encoding="utf-8") as file:
         file.write(render_toml({"entries": [_entry(want) for want in wants]} if wants else {}))
-    env = make_build_env(
-        job.env, build_layers, platform=None if pack.clear_env else job.platform, build_config=job.build_config
-    )
-    env |= {
-        "CNB_LAYERS_DIR": folder,
-        "CNB_BP_PLAN_PATH": plan_path,
-        "CNB_BUILDPACK_DIR": pack.directory,
-        "CNB_PLATFORM_DIR": job.platform,
-        "CNB_EXEC_ENV": job.exec_env,
-        "ALGO_FAILURE_FILE": failure_path,
-        **target_env(job.target),
-    }
+    paths = {"CNB_LAYERS_DIR": folder, "CNB_BP_PLAN_PATH": plan_path}
+    env = script_env(job, pack, build_layers, paths, failure_path)
     argv = [os.path.join(pack.directory, "bin", "build"), folder, job.platform, plan_path]
     try:
         if is_own(argv[0]):

@@ -17,10 +17,11 @@ from typing import NamedTuple
 from buildpacks.lifecycle.failure import ExitCode, LifecycleError
 
 SUPPORTED_API = ((0, 7), (0, 12))
-# The specification's characters, and no part of an id may be empty or dots alone: an id becomes a folder's name.
-_ID = re.compile(r"[A-Za-z0-9-]+(?:[./-][A-Za-z0-9-]+)*")
-# X.Y.Z; published buildpacks also carry semver's suffixes.
-_VERSION = re.compile(r"\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?")
+# The specification's characters; and no part of an id is empty or dots alone, for an id becomes a folder's name.
+_PART = r"(?!\.+(?:/|\Z))[A-Za-z0-9.-]+"
+_ID = re.compile(rf"{_PART}(?:/{_PART})*")
+_NUMBER = "(?:0|[1-9][0-9]*)"
+_VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
 _RESERVED = frozenset({"app", "config", "generated", "sbom"})
 _API = re.compile(r"(\d+)(?:\.(\d+))?")
 _BIONIC = "io.buildpacks.stacks.bionic"
@@ -68,6 +69,19 @@ class Buildpack(NamedTuple):
         return self.id.replace("/", "_")
 
 
+def is_pack_id(text: str) -> bool:
+    """A buildpack may be called so: letters, digits, dots, slashes, dashes; no reserved name, no way out of a folder.
+
+    Source  buildpack.md 0.12, "Buildpack Descriptor"
+    """
+    return _ID.fullmatch(text) is not None and text.lower() not in _RESERVED
+
+
+def is_pack_version(text: str) -> bool:
+    """X.Y.Z of whole numbers without leading zeros. Source: as is_pack_id."""
+    return _VERSION.fullmatch(text) is not None
+
+
 def read_toml(path: str, *, exit_code: ExitCode) -> dict[str, object]:
     """A TOML file of at most 1 MiB, or LifecycleError('buildpack-bad') with the file's name and the parser's words."""
     try:
@@ -89,7 +103,7 @@ def read_buildpack(directory: str) -> Buildpack:
     api = _parse_api(document.get("api"), directory)
     head = _mapping(document.get("buildpack"), directory)
     pack_id, version = str(head.get("id", "")), str(head.get("version", ""))
-    if not _ID.fullmatch(pack_id) or pack_id.lower() in _RESERVED or not _VERSION.fullmatch(version):
+    if not is_pack_id(pack_id) or not is_pack_version(version):
         raise _bad(directory, f"id {pack_id!r} or version {version!r} is not allowed")
     order = tuple(parse_group(group, directory) for group in _tables(document.get("order"), directory))
     return Buildpack(

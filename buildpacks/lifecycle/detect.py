@@ -15,12 +15,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from buildpacks.lifecycle.descriptor import Buildpack, Target, read_buildpack, read_order, read_toml
-from buildpacks.lifecycle.environment import make_build_env
+from buildpacks.lifecycle.environment import is_for_exec_env
 from buildpacks.lifecycle.failure import ExitCode, LifecycleError
 from buildpacks.lifecycle.job import Job
 from buildpacks.lifecycle.ordering import Candidate, expand_order, is_for_target
 from buildpacks.lifecycle.plan import Offer, Resolution, Section, parse_plan, resolve_plan
 from buildpacks.lifecycle.program import Program, is_own, start
+from buildpacks.lifecycle.script_env import script_env
 
 TYPE_CHECKING = False  # imported late: with buildpacks of ours alone nobody is watched
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def detect(job: Job) -> Detected:
 
 
 def _try_group(job: Job, group: Sequence[Candidate], verdicts: dict[str, Verdict]) -> Resolution | None:
-    group = [candidate for candidate in group if _is_for_exec_env(candidate.buildpack, job.exec_env)]
+    group = [candidate for candidate in group if is_for_exec_env(candidate.buildpack.exec_env, job.exec_env)]
     target = Target(
         os=job.target.get("os", ""),
         arch=job.target.get("arch", ""),
@@ -146,15 +147,7 @@ def _start(job: Job, pack: Buildpack) -> _Run:
     stem = os.path.join(job.tmp, f"detect-{pack.escaped_id}")
     run_paths = (f"{stem}.plan.toml", f"{stem}.out", f"{stem}.failure.json")
     os.close(os.open(run_paths[0], os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))  # Q: there, empty, private
-    env = make_build_env(job.env, (), platform=None if pack.clear_env else job.platform, build_config=job.build_config)
-    env |= {
-        "CNB_BUILD_PLAN_PATH": run_paths[0],
-        "CNB_BUILDPACK_DIR": pack.directory,
-        "CNB_PLATFORM_DIR": job.platform,
-        "CNB_EXEC_ENV": job.exec_env,
-        "ALGO_FAILURE_FILE": run_paths[2],
-        **target_env(job.target),
-    }
+    env = script_env(job, pack, (), {"CNB_BUILD_PLAN_PATH": run_paths[0]}, run_paths[2])
     argv = [os.path.join(pack.directory, "bin", "detect"), job.platform, run_paths[0]]
     program: Program | Watched
     try:
@@ -170,18 +163,6 @@ def _start(job: Job, pack: Buildpack) -> _Run:
             ExitCode.DETECT, "buildpack-bad", file=f"{pack.id}/bin/detect", message=str(error)
         ) from error
     return _Run(program=program, plan_path=run_paths[0], output_path=run_paths[1], failure_path=run_paths[2])
-
-
-def target_env(target: Mapping[str, str]) -> dict[str, str]:
-    """CNB_TARGET_* of a target; absent fields are not set."""
-    names = {
-        "os": "CNB_TARGET_OS",
-        "arch": "CNB_TARGET_ARCH",
-        "variant": "CNB_TARGET_ARCH_VARIANT",
-        "distro": "CNB_TARGET_DISTRO_NAME",
-        "distro_version": "CNB_TARGET_DISTRO_VERSION",
-    }
-    return {names[field]: value for field, value in target.items() if field in names and value}
 
 
 def _read_verdict(key: str, run: _Run, status: int) -> Verdict:
@@ -220,10 +201,6 @@ def _none_detected(verdicts: Mapping[str, Verdict]) -> LifecycleError:
             return LifecycleError.from_record(exit_code, verdict.failure, output)
     record = {"code": "none-detected", "fields": {"buildpacks": sorted(verdicts)}}
     return LifecycleError.from_record(exit_code, record, output)
-
-
-def _is_for_exec_env(pack: Buildpack, exec_env: str) -> bool:
-    return not pack.exec_env or "*" in pack.exec_env or exec_env in pack.exec_env
 
 
 def _key(candidate: Candidate) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Mapping, MutableMapping
 
 # Q: an allow-list, not the parent's environment.
 INHERITED = (
@@ -101,6 +101,11 @@ def make_build_env(
     if build_config is not None:
         add_env_dir(env, os.path.join(build_config, "env"), no_suffix="default")
     return env
+
+
+def is_for_exec_env(listed: Collection[str], exec_env: str) -> bool:
+    """A buildpack or process that lists these execution environments takes part in this one. None listed: in any."""
+    return not listed or "*" in listed or exec_env in listed
 
 
 def relocate(text: str, moves: Iterable[tuple[str, str]]) -> str:

@@ -27,6 +27,7 @@ from buildpacks.lifecycle.environment import (
     LAUNCH_DIRS,
     add_env_dir,
     add_root_dirs,
+    is_for_exec_env,
     relocate,
 )
 from buildpacks.lifecycle.failure import ExitCode, LifecycleError
@@ -34,6 +35,7 @@ from buildpacks.lifecycle.failure import ExitCode, LifecycleError
 # Q: the launcher's own variables never reach the process, and neither do its folders.
 _DROPPED = ("CNB_APP_DIR", "CNB_LAYERS_DIR", "CNB_PROCESS_TYPE", "CNB_PLATFORM_API", "CNB_DEPRECATION_MODE")
 _NOT_ON_PATH = frozenset({"/cnb/process", "/cnb/lifecycle"})
+DEFAULT_EXEC_ENV = "production"
 # The layer of an image that holds launcher.py; no buildpack's id begins with an underscore.
 LAUNCHER_LAYER, LAUNCHER_FILE = "_launcher/run", "launcher.py"
 
@@ -64,6 +66,7 @@ def resolve(
     *,
     user_args: Sequence[str] | None = None,
     python: str = "python3",
+    exec_env: str = DEFAULT_EXEC_ENV,
 ) -> tuple[list[str], dict[str, str]]:
     """What to execute for a process of an image that lies in a folder here, and with which environment.
 
@@ -73,7 +76,8 @@ def resolve(
     env         what the platform gives: at least a PATH
     user_args   replace the process' args, never its command; a shell process' are followed by them
     python      runs programs in exec.d
-    Raises      LifecycleError 82: launch-no-command
+    exec_env    where it starts: a process that is made for others does not
+    Raises      LifecycleError 82: launch-no-command, launch-no-process
     """
     app_dir = str(layers_dir.parent / "app")
     moves = ((IMAGE_LAYERS, str(layers_dir)), (IMAGE_APP, app_dir))
@@ -89,7 +93,7 @@ def resolve(
     for key in ("command", "args"):
         moved[key] = [relocate(word, moves) for word in _words(process.get(key))]
     moved["working-dir"] = working_dir(process, place)
-    return start_of(place, moved, env, user_args=user_args)
+    return start_of(place, moved, env, user_args=user_args, exec_env=exec_env)
 
 
 def working_dir(process: Mapping[str, object], place: Place) -> str:
@@ -99,10 +103,17 @@ def working_dir(process: Mapping[str, object], place: Place) -> str:
 
 
 def start_of(
-    place: Place, process: Mapping[str, object], env: Mapping[str, str], *, user_args: Sequence[str] | None = None
+    place: Place,
+    process: Mapping[str, object],
+    env: Mapping[str, str],
+    *,
+    user_args: Sequence[str] | None = None,
+    exec_env: str = DEFAULT_EXEC_ENV,
 ) -> tuple[list[str], dict[str, str]]:
     """Arguments and environment of a process, whose own words are true in its place already. Raises as resolve."""
-    kind = str(process.get("type", ""))
+    kind, listed = str(process.get("type", "")), _words(process.get("exec-env"))
+    if not is_for_exec_env(listed, exec_env):
+        raise LifecycleError(ExitCode.LAUNCH, "launch-no-process", exec_env=exec_env, types=[kind])
     folder = working_dir(process, place)
     if process.get("direct", True):
         argv = words_of(process, user_args)

@@ -26,8 +26,10 @@ def expand_order(
 ) -> tuple[tuple[Candidate, ...], ...]:
     """Every flat group, in the order in which they are tried: depth first, left to right.
 
-    Raises  LifecycleError 1 when an entry names a buildpack that is not there, or the order explodes
+    Raises  LifecycleError 1 when an entry names a buildpack that is not there, two ids differ by the case of their
+            letters alone, or the order explodes
     """
+    _refuse_twins(buildpacks)
     index = {(pack.id.lower(), pack.version): pack for pack in buildpacks}
     newest = {pack.id.lower(): pack for pack in buildpacks}
     groups: list[tuple[Candidate, ...]] = []
@@ -37,6 +39,16 @@ def expand_order(
             if len(groups) > MAX_GROUPS:
                 raise LifecycleError(ExitCode.GENERIC, "buildpack-bad", file="order.toml", message="too many groups")
     return tuple(groups)
+
+
+def _refuse_twins(buildpacks: Sequence[Buildpack]) -> None:
+    seen: dict[str, str] = {}
+    for pack in buildpacks:
+        other = seen.setdefault(pack.id.lower(), pack.id)
+        if other != pack.id:
+            raise LifecycleError(
+                ExitCode.GENERIC, "buildpack-bad", file=pack.id, message=f"its id is {other} in other letters"
+            )
 
 
 def _expand_group(

@@ -14,9 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from buildpacks.lifecycle.descriptor import Buildpack, read_toml
+from buildpacks.lifecycle.environment import is_for_exec_env
 from buildpacks.lifecycle.failure import ExitCode, LifecycleError
 
-_TYPE = re.compile(r"[A-Za-z0-9._-]+")
+_TYPE = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]+")  # not of dots alone: a type becomes a file's name
+MAX_EXEC_ENV_CHARS = 100  # the specification forbids a slash alone
 _NOT_LAYERS = frozenset({"build", "launch", "store"})
 # What buildpacks/result.py believes too: a layer's name becomes a folder of the image.
 _LAYER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
@@ -44,6 +46,7 @@ class Process(NamedTuple):
             "direct": self.direct,
             "working-dir": self.working_dir,
             "buildpack-id": self.buildpack,
+            **({"exec-env": list(self.exec_env)} if self.exec_env else {}),
         }
 
 
@@ -153,7 +156,7 @@ def merge_processes(files: Sequence[LaunchFile], exec_env: str = "production") -
     Raises    LifecycleError 82: launch-no-process when that leaves none
     """
     declared = [process for file in files for process in file.processes]
-    eligible = [p for p in declared if not p.exec_env or "*" in p.exec_env or exec_env in p.exec_env]
+    eligible = [process for process in declared if is_for_exec_env(process.exec_env, exec_env)]
     if declared and not eligible:
         raise LifecycleError(
             ExitCode.LAUNCH, "launch-no-process", exec_env=exec_env, types=sorted({p.type for p in declared})
@@ -202,8 +205,16 @@ def _process(pack: Buildpack, item: Mapping[str, object]) -> Process:
         working_dir=str(item.get("working-dir", "")) if pack.api >= (0, 8) else "",
         direct=direct,
         buildpack=pack.id,
-        exec_env=tuple(str(word) for word in _list(pack, item.get("exec-env", []))),
+        exec_env=_exec_envs(pack, item.get("exec-env", [])),
     )
+
+
+def _exec_envs(pack: Buildpack, value: object) -> tuple[str, ...]:
+    names = tuple(str(word) for word in _list(pack, value))
+    for name in names:
+        if not 0 < len(name) <= MAX_EXEC_ENV_CHARS or "/" in name:
+            raise _bad(pack, "launch.toml", f"exec-env {name[:MAX_EXEC_ENV_CHARS]!r} is not allowed")
+    return names
 
 
 def _read(folder: str, name: str) -> dict[str, object]:

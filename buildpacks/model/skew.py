@@ -4,7 +4,8 @@ Facts, each with what mends it:
     scikit-learn  pickles and skops are bound to the version; a difference may load, warn, fail, or fail at the first
                   prediction. Which of them only a start shows, so every difference of a minor version is a warning
     XGBoost       its own files: newer reads older, older does not read newer ones' fields; pickles: same version
-    Keras         3 reads .keras of 3. A full H5 of Keras 2 often loads, its layers with own code do not
+    Keras         3 reads .keras of 3. A full H5 of Keras 2 often loads; layers whose arguments went (LSTM's time_major,
+                  DepthwiseConv2D's groups) do not, in a .keras of Keras 2 neither: tf_keras exports those (measured)
     TensorFlow    SavedModel: TensorFlow 2 reads all of 1.x and 2.x that is not newer than itself
     torch.export  archives are read by the same or a newer version; TorchScript by all of 1.13 to 2.15 (measured)
     transformers  folders: newer reads older
@@ -50,9 +51,9 @@ def skew(package: str, written_by: str, loaded: str, *, kind: str = "") -> Skew 
         case "tensorflow":
             if new[0] == old[0] and new[:2] < old[:2]:
                 return Skew(WARN, "a SavedModel is read by its own version and newer ones", pin.replace("==", ">="))
-        case "torch" if kind == "export" and new[:2] < old[:2]:
+        case "torch" if kind in {"", "export"} and new[:2] < old[:2]:  # no other file of torch says who wrote it
             return Skew(REFUSE, "an archive of torch.export is read by its own version and newer ones", pin)
-        case "transformers" if new[0] < old[0]:
+        case "transformers" if new[:2] < old[:2]:
             return Skew(WARN, "an older transformers may not know this architecture", pin.replace("==", ">="))
     return None
 
@@ -76,7 +77,7 @@ def _xgboost(old: tuple[int, ...], new: tuple[int, ...], pin: str, kind: str) ->
 def _keras(old: tuple[int, ...], new: tuple[int, ...], pin: str) -> Skew | None:
     if old[0] < 3 <= new[0]:
         todo = (
-            "load it once with TF_USE_LEGACY_KERAS=1 and tf_keras, and model.save('model.keras') with Keras 3; "
+            "if it fails: tf_keras.models.load_model(...).export('model') once, and commit that folder in its place; "
             "or write predict.py that uses tf_keras"
         )
         return Skew(WARN, "Keras 3 reads only part of what Keras 2 wrote", todo)

@@ -47,7 +47,10 @@ class Found(NamedTuple):
 
 
 def find_apps(app: str) -> list[Found]:
-    """Every app of the top folder; only without one, those of the folders where apps are put."""
+    """Every app of the top folder, a Django project's; only without one, those of the folders where apps are put."""
+    of_django = _django(app)
+    if of_django:
+        return [*of_django, *_find_in(app, python_files(app))]
     for folder in ("", *FOLDERS):
         found = _find_in(app, python_files(app, folder))
         if found:
@@ -58,6 +61,17 @@ def find_apps(app: str) -> list[Found]:
 def describe(app: str, found: Found) -> str:
     """`app.py line 5: app = Flask(__name__)`."""
     return f"{found.file} line {found.line}: {source_line(app, found.file, found.line)}"
+
+
+def _django(app: str) -> list[Found]:
+    if not os.path.isfile(f"{app}/manage.py"):  # noqa: PTH113 -- no pathlib in buildpacks
+        return []
+    from buildpacks.packs.django_apps import find_objects, find_project  # late: few repositories have a manage.py
+
+    project = find_project(app)
+    if project is None:
+        return []
+    return [Found(file, "django", name, line) for file, name, line in find_objects(app, project)]
 
 
 def _find_in(app: str, files: Sequence[str]) -> list[Found]:

@@ -47,7 +47,10 @@ class Context:
         return [entry.get("metadata", {}) for entry in entries if entry.get("name") == name]
 
     def restored(self, layer: str) -> Mapping[str, object]:
-        """Metadata that a layer had in the previous image; empty when there was none."""
+        """Metadata that a layer had in the previous image; empty when there was none.
+
+        The reference lifecycle keeps it as JSON and reads every number as a fraction: whole ones are whole again here.
+        """
         import tomllib
 
         try:
@@ -55,7 +58,9 @@ class Context:
                 metadata = tomllib.load(file).get("metadata", {})
         except FileNotFoundError:
             return {}
-        return metadata if isinstance(metadata, dict) else {}
+        if not isinstance(metadata, dict):
+            return {}
+        return {name: int(v) if isinstance(v, float) and v.is_integer() else v for name, v in metadata.items()}
 
     def write_layer(self, layer: str, types: Sequence[str], metadata: Mapping[str, object]) -> None:
         """<layer>.toml: types of launch, build, cache."""
@@ -106,8 +111,12 @@ def run(main: Callable[[Context], int]) -> int:
     """Call a phase with its folders and turn a PackFailed into an exit status and a record.
 
     The record goes to ALGO_FAILURE_FILE, whose reader words it; under another platform the words are printed here.
+    A buildpack that was packaged alone brings its programs (uv) in its folder tools/.
     """
     env = os.environ
+    tools = f"{env['CNB_BUILDPACK_DIR']}/tools"
+    if os.path.isdir(tools):  # noqa: PTH112 -- no pathlib here, see the top
+        env["PATH"] = f"{tools}:{env.get('PATH', '')}"
     is_build = "CNB_BP_PLAN_PATH" in env
     context = Context(
         app=os.getcwd(),  # noqa: PTH109 -- no pathlib here, see the top

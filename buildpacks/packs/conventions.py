@@ -58,7 +58,7 @@ def command_line(app: str, found: Found) -> str:
         name = _dash_server(app, file)
         if not name:
             return f"python {file}"
-    if framework in ASGI:
+    if framework in ASGI or (framework == "django" and file.endswith("asgi.py")):
         where = f" --app-dir {folder}" if folder else ""
         factory = " --factory" if name.endswith("()") else ""
         return f"uvicorn {module}:{name.removesuffix('()')} --host {_HOST} --port $PORT{factory}{where}"

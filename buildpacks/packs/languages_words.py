@@ -84,6 +84,52 @@ WORDS = {
         body="apt failed: {output}",
         next="correct the Aptfile, commit and push again",
     ),
+    "ruby-version": Words(
+        title="Ruby {asked} is not available here",
+        body="The Gemfile asks for Ruby {asked}; this server and Debian's packages have {found}.",
+        next='write ruby "~> {found}" into the Gemfile, commit and push again; or ask the operator for that Ruby',
+    ),
+    "ruby-no-server": Words(
+        title="config.ru, and no server in the Gemfile",
+        body="There is a config.ru, and none of these servers is in the Gemfile: {servers}.",
+        next="bundle add puma, commit and push again",
+    ),
+    "ruby-start": Words(
+        title="how to start this Ruby app is not certain",
+        body="There is a Gemfile, and no config.ru or Procfile that says how the app starts.",
+        next="write this line into a file named Procfile, commit and push again: web: {line}",
+    ),
+    "gems-unreachable": Words(
+        title="the gems of the Gemfile cannot be had here",
+        body="The gems were looked for among Debian's packages, because {why}; they do not fit: {about}",
+        next="bundle cache && git add vendor/cache, commit and push again; or ask the operator for BUNDLE_MIRROR__ALL",
+    ),
+    "gem-compiles": Words(
+        title="{gem} cannot be compiled here",
+        body="The gem {gem} has to be compiled for the Ruby of this server or its stack, and that failed: {output}",
+        next="ask the operator for: algo stack build --package ruby-full --package build-essential",
+        move="operator",
+    ),
+    "r-start": Words(
+        title="how to start this R app is not certain",
+        body="There are R files ({found}), and none of plumber.R, app.R with shinyApp() or Procfile starts them.",
+        next="write this line into a file named Procfile, commit and push again: web: {line}",
+    ),
+    "r-two-starts": Words(
+        title="which R app to start is not certain",
+        body="This repository has several R apps: {found}.",
+        next="write one of these lines into a file named Procfile, commit and push: {lines}",
+    ),
+    "r-packages": Words(
+        title="R packages that Debian does not have",
+        body="The app needs {missing}, which Debian has no package for; it has {found} of the others.",
+        next="do without them, or ask the operator for a stack that has them (algo stack build)",
+    ),
+    "renv-lock": Words(
+        title="renv.lock cannot be read",
+        body="renv.lock is no JSON object: {message}",
+        next='Rscript -e "renv::snapshot()", commit and push again',
+    ),
     "language-unbuilt": Words(
         title="{language} apps are not built here",
         body="{file} is an app in {language}; this server builds none, and starts one whose packages its stack has.",

@@ -134,6 +134,12 @@ def packages_of(line: str) -> list[dict[str, str]]:
     return [{"spec": package, "why": why, "written_by": ""} for package in dict.fromkeys(found)]
 
 
+def starts_python(line: str) -> bool:
+    """Whether a line starts the interpreter itself, which an image has only when somebody asks for it."""
+    started = split_line(line)
+    return started is not None and bool(started.words) and started.words[0] in {"python", "python3"}
+
+
 def _check_script(app: str, folder: str, file: str) -> None:
     if not file.endswith(".py"):
         return

@@ -21,9 +21,11 @@ _SHOWN = 6
 
 
 class WebApp(NamedTuple):
-    """How an app is started. why: `app.py line 5: app = Flask(__name__)`; packages: what its start needs, with reasons.
+    """How an app is started.
 
-    line  the same command as a Procfile would have it
+    why       `app.py line 5: app = Flask(__name__)`, and what is not done for it
+    packages  what its start needs, with reasons
+    line      the same command as a Procfile would have it
     """
 
     command: list[str]
@@ -38,10 +40,12 @@ def find_web_app(app: str) -> WebApp | None:
     """The web app of a repository without `web:` line; None when it has none.
 
     Raises  PackFailed('web-app-unsure') when several could be meant, PackFailed('web-fixed-port') for one whose
-            framework is told its port in the code alone
+            framework is told its port in the code alone, PackFailed('django-no-wsgi') for a Django project without a
+            file to start
     """
     found = find_apps(app)
     if not found:
+        _refuse_django(app)
         return None
     chosen = _choose(found)
     if chosen is None:
@@ -49,6 +53,18 @@ def find_web_app(app: str) -> WebApp | None:
         raise PackFailed("web-app-unsure", found=[describe(app, one) for one in found[:_SHOWN]], lines=lines)
     refuse_fixed_port(app, chosen.file, only=("gradio", "dash"))
     return _start(app, chosen)
+
+
+def _refuse_django(app: str) -> None:
+    if not os.path.isfile(f"{app}/manage.py"):  # noqa: PTH113 -- no pathlib in buildpacks
+        return
+    from buildpacks.packs.django_apps import find_project
+
+    project = find_project(app)
+    if project is not None:
+        package = project.folder or "PROJECT"
+        line = command_line(app, Found(f"{package}/wsgi.py", "django", "application", 0))
+        raise PackFailed("django-no-wsgi", package=package, line=f"web: {line}")
 
 
 def _choose(found: Sequence[Found]) -> Found | None:
@@ -70,4 +86,15 @@ def _start(app: str, found: Found) -> WebApp:
         packages.append(
             {"spec": server, "why": f"it serves the {found.framework} app of {found.file}", "written_by": ""}
         )
-    return WebApp(command, found.file, found.framework, describe(app, found), packages, line)
+    return WebApp(
+        command, found.file, found.framework, "; ".join([describe(app, found), *_notes(app, found)]), packages, line
+    )
+
+
+def _notes(app: str, found: Found) -> list[str]:
+    if found.framework != "django":
+        return []
+    from buildpacks.packs.django_apps import find_project, notes_of
+
+    project = find_project(app)
+    return [] if project is None else notes_of(app, project)

@@ -22,6 +22,15 @@ def _with_ref(command: Command) -> Command:
     return click.argument("ref", required=False, default="production", metavar="[REF]")(command)
 
 
+def _with_variant(command: Command) -> Command:
+    option = click.option("--variant", metavar="NAME", help="Another image of the same release: gpu.")
+    return option(command)
+
+
+def _query(variant: str | None) -> dict[str, str]:
+    return {} if variant is None else {"variant": variant}
+
+
 @click.group("image")
 def image_command() -> None:
     """List, show, save and verify images.
@@ -66,9 +75,10 @@ def list_images(app: str | None, as_json: bool, limit: int) -> None:
 
 @image_command.command("show")
 @_with_ref
+@_with_variant
 @with_app
 @with_json
-def show_image(ref: str, app: str | None, as_json: bool) -> None:
+def show_image(ref: str, variant: str | None, app: str | None, as_json: bool) -> None:
     """Show what an image is made of.
 
     \b
@@ -77,7 +87,7 @@ def show_image(ref: str, app: str | None, as_json: bool) -> None:
       algo image show v1.2.0 --json
     """
     server, name = open_app(app)
-    document = server.get(app_path(name, "images", ref))
+    document = server.get(app_path(name, "images", ref), _query(variant))
     if as_json:
         show_json(document)
         return
@@ -89,12 +99,16 @@ def show_image(ref: str, app: str | None, as_json: bool) -> None:
         ["made", age(document["created_at"], utc_now())],
         ["used by", _joined(document["used_by"]) or "nothing now"],
         ["stack", str(document["stack"])],
+        ["size", megabytes(document["size_bytes"])],
     ]
     if isinstance(base, dict):
         rows.append(["base", f"{base['reference']} ({_short(base['image_id'])})"])
     if document["python"] is not None:
         rows.append(["python", str(document["python"])])
     rows.append(["buildpacks", _joined(document["buildpacks"])])
+    for other in items(document, "variants"):
+        size, more = megabytes(other["size_bytes"]), megabytes(other["more_bytes"])
+        rows.append([f"variant {other['variant']}", f"{other['digest']} ({size}, {more} in layers of its own)"])
     show_table(rows, when_empty="")
     click.echo()
     layers = [
@@ -107,8 +121,9 @@ def show_image(ref: str, app: str | None, as_json: bool) -> None:
 @image_command.command("save")
 @click.argument("file", metavar="FILE|-")
 @_with_ref
+@_with_variant
 @with_app
-def save_image(file: str, ref: str, app: str | None) -> None:
+def save_image(file: str, ref: str, variant: str | None, app: str | None) -> None:
     """Save an image to a file that `docker load` and `ctr images import` take.
 
     The file appears when it is complete; `-` writes to stdout.
@@ -117,9 +132,10 @@ def save_image(file: str, ref: str, app: str | None) -> None:
     Examples:
       algo image save iris.tar
       algo image save - v1.2.0 | docker load
+      algo image save iris-gpu.tar --variant gpu
     """
     server, name = open_app(app)
-    pieces = server.stream(app_path(name, "images", ref, "archive"), {})
+    pieces = server.stream(app_path(name, "images", ref, "archive"), _query(variant))
     if file == "-":
         for piece in pieces:
             sys.stdout.buffer.write(piece)
@@ -131,8 +147,9 @@ def save_image(file: str, ref: str, app: str | None) -> None:
 
 @image_command.command("sbom")
 @_with_ref
+@_with_variant
 @with_app
-def show_sbom(ref: str, app: str | None) -> None:
+def show_sbom(ref: str, variant: str | None, app: str | None) -> None:
     """Print an image's bill of materials (CycloneDX 1.6, JSON).
 
     \b
@@ -140,7 +157,7 @@ def show_sbom(ref: str, app: str | None) -> None:
       algo image sbom v1.2.0 > iris.cdx.json
     """
     server, name = open_app(app)
-    show_json(server.get(app_path(name, "images", ref, "sbom")))
+    show_json(server.get(app_path(name, "images", ref, "sbom"), _query(variant)))
 
 
 @image_command.command("verify")

@@ -25,7 +25,8 @@ def read_inventory(state: Path) -> Iterator[Found]:
     yield from _named(state / "images" / "sha256", Kind.IMAGE)
     yield from _named(state / "layers" / "sha256", Kind.LAYER)
     yield from _named(state / "views", Kind.VIEW)
-    yield from _notes(state / "layers" / "by-blob")
+    for name in ("by-blob", "by-key"):
+        yield from _notes(state / "layers" / name)
     for path in _entries(state / "layers" / "drafts"):
         yield Found(kind=Kind.DRAFT, name=path.name, serves="", path=path, changed_at=changed_at(path))
     for path in _entries(state / "blobs"):

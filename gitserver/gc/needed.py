@@ -10,10 +10,11 @@ Rules of this file
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from buildpacks.image.document import table, table_list
 from gitserver.errors import Json
 from gitserver.ledger.records import Build, Image, Release, Version
 
@@ -65,20 +66,20 @@ def needed_digests(records: Records, retention: Retention, now: datetime) -> fro
 
 
 def diff_ids(images: Iterable[Mapping[str, Json]]) -> frozenset[str]:
-    """The layers of image documents."""
-    found = set()
-    for doc in images:
-        layers = doc.get("layers")
-        for layer in layers if isinstance(layers, list) else ():
-            if isinstance(layer, dict):
-                found.add(str(layer.get("diff_id")))
-    return frozenset(found)
+    """The layers of image documents, and those that only a variant of them has."""
+    return frozenset(str(layer.get("diff_id")) for doc in images for layer in _layers(doc))
 
 
 def base_ids(images: Iterable[Mapping[str, Json]]) -> frozenset[str]:
     """Image ids of the stacks' run images that image documents lie on."""
     stacks = (doc.get("stack") for doc in images)
     return frozenset(str(stack.get("image_id")) for stack in stacks if isinstance(stack, dict))
+
+
+def _layers(doc: Mapping[str, Json]) -> Iterator[Mapping[str, Json]]:
+    yield from table_list(doc.get("layers"))
+    for variant in table(doc.get("variants")).values():
+        yield from table_list(table(variant).get("layers"))
 
 
 def _retained(

@@ -24,7 +24,7 @@ _DIRECT_NAMES = ("NO_PROXY", "no_proxy")
 _DEFAULT_NAMES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 _MORE_NAMES = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_FIND_LINKS", "PIP_FIND_LINKS")
 # Registries of other languages, and Debian's packages; GOPROXY lists several, with commas or bars.
-_REGISTRY_NAMES = ("NPM_CONFIG_REGISTRY", "GOPROXY", "GOSUMDB", "MAVEN_MIRROR", "DEBIAN_MIRROR")
+_REGISTRY_NAMES = ("NPM_CONFIG_REGISTRY", "GOPROXY", "GOSUMDB", "MAVEN_MIRROR", "DEBIAN_MIRROR", "BUNDLE_MIRROR__ALL")
 _OFF_NAMES = ("UV_NO_INDEX", "PIP_NO_INDEX", "UV_OFFLINE")
 _USERINFO = re.compile(r"(https?://|^)[^/\s,]*@")  # to the last @; a proxy may be named without its scheme
 _PORTS = {"http": 80, "https": 443}

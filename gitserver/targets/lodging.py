@@ -10,6 +10,7 @@ from buildpacks.image.store import LayerStore
 from buildpacks.lifecycle.environment import IMAGE_APP
 from buildpacks.lifecycle.failure import LifecycleError
 from buildpacks.lifecycle.launch import LAUNCHER_LAYER, resolve
+from buildpacks.order import BuildFailed
 from buildpacks.toolchain import find_toolchain, prefix_of, stand_in, version_of
 from gitserver.errors import Json, Problem
 from gitserver.settings import Settings
@@ -86,7 +87,8 @@ class Lodging:
         """One instance's process.
 
         port    where to listen on 127.0.0.1; None: on the socket in its folder
-        Raises  Problem('no-web-process' | 'launch-failed' | 'too-many-apps' | 'python-not-here' | 'layer-gone')
+        Raises  Problem('no-web-process' | 'launch-failed' | 'too-many-apps' | 'python-not-here' | 'layer-gone'
+                | 'image-format')
         """
         self._unpack(spec)
         cwd, argv, env = self._command(spec, folder, port)
@@ -115,6 +117,8 @@ class Lodging:
             LayerStore(root=self.settings.state).compose(spec.image, spec.image_digest, interpreter)
         except FileNotFoundError as error:
             raise Problem("layer-gone", digest=spec.image_digest, path=str(error.filename)) from error
+        except BuildFailed as failed:
+            raise Problem(failed.code, log=failed.log, **failed.fields) from failed
 
     def _command(self, spec: Spec, folder: Folder, port: int | None) -> tuple[Path, list[str], dict[str, str]]:
         """Working folder, arguments and environment of a spec's process."""

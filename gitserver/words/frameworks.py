@@ -21,13 +21,13 @@ WORDS: Mapping[str, Words] = {
         "in requirements.txt, and push again",
         status=422,
     ),
-    "keras-2-file": Words(
+    "old-keras-file": Words(
         title="{model_file} is of Keras 2, and Keras 3 does not read it",
         body=f"{{loaded_with}} said of {{model_file}}: {{type}}: {{message}}. Files that Keras 2 saved (H5, or a "
         f"folder) hold layers and arguments that Keras 3 no longer has. {STAYS}",
-        next="save it again where it loads: `model.export(folder)` makes a SavedModel that is served as it is, "
-        "`model.save('model.keras')` a file of Keras 3; or keep Keras 2 by a predict.py that uses tf_keras, with "
-        "tf_keras in requirements.txt",
+        next="load it once where Keras 2 is (pip install tf-keras): tf_keras.models.load_model(...).export('model') "
+        "makes a SavedModel that is served as it is, commit that folder in place of {model_file}; or keep Keras 2 by a "
+        "predict.py that uses tf_keras, with tf_keras in requirements.txt",
         status=422,
     ),
     "model-needs-code": Words(

@@ -60,7 +60,8 @@ def load_model_file(serve: ServeDoc, app_dir: Path) -> LoadedFile:
     """Import the framework of serve.model_file and load it.
 
     Raises  BootFailed: import-failed (module, type, message), load-failed (scikit-learn),
-            framework-load-failed, framework-skew (written_by, loaded_with, requirement), keras-2-file, model-needs-code
+            framework-load-failed, framework-skew (written_by, loaded_with, requirement), old-keras-file,
+            model-needs-code
     """
     # A pickle of several objects says nothing of a framework; what can be served of those is scikit-learn's.
     framework = "sklearn" if serve.framework in (None, "pickle") else serve.framework

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..failure import BootFailed, Json, describe, render_trace
 from ..model import Model
+from ..refusal import Refused
 
 # scikit-learn 1.4.2 release notes: "This release only includes support for numpy 2." Its metadata allows 2 before that.
 FIRST_SKLEARN_WITH_NUMPY_2 = (1, 4, 2)
@@ -103,7 +104,7 @@ class LoadedFile:
         """
         if self.origin.differs:
             raise failure_of(exc, self.origin) from exc
-        facts = describe(exc, self.origin.app_dir)
+        facts = describe(_told(exc), self.origin.app_dir)
         return f"a prediction for zeros raised {facts['type']}: {facts['message']}; an example.json tells more"
 
     def example_failed(self, exc: BaseException) -> BootFailed:
@@ -116,6 +117,7 @@ def failure_of(exc: BaseException, origin: Origin, code: str = "load-failed") ->
 
     code  load-failed or example-failed: said when the versions are the same, or unknown
     """
+    exc = _told(exc)
     fields: dict[str, Json] = {
         **describe(exc, origin.app_dir),
         "model_file": origin.model_file,
@@ -126,7 +128,7 @@ def failure_of(exc: BaseException, origin: Origin, code: str = "load-failed") ->
     }
     trace = render_trace(exc, origin.app_dir)
     if _may_be_keras_2(origin) and any(text in str(exc) for text in KERAS_2_TEXTS):
-        return BootFailed("keras-2-file", log=trace, **fields)
+        return BootFailed("old-keras-file", log=trace, **fields)
     if origin.differs:
         return BootFailed("framework-skew", log=trace, **fields)
     if code == "example-failed":
@@ -134,6 +136,11 @@ def failure_of(exc: BaseException, origin: Origin, code: str = "load-failed") ->
     if origin.framework == "sklearn":
         return BootFailed("load-failed", log=trace, **fields)
     return BootFailed("framework-load-failed", log=trace, **fields)
+
+
+def _told(exc: BaseException) -> BaseException:
+    """What the framework raised, where a caller would be told that the input does not fit: see blame.py."""
+    return exc.__cause__ if isinstance(exc, Refused) and exc.__cause__ is not None else exc
 
 
 def _may_be_keras_2(origin: Origin) -> bool:

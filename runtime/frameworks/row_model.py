@@ -9,6 +9,7 @@ from typing import Any
 from ..model import Tensor, TensorSpec
 from ..refusal import Flaw, Refused, unfit
 from ..rows import RowSpec, columns_to_rows, is_one_row, name_of, rows_from_json
+from .blame import refusal_of
 
 # What TensorFlow Serving's clients say when they do not choose.
 DEFAULT_SIGNATURES = ("", "serving_default", "default")
@@ -42,7 +43,7 @@ class RowModel:
     def native(self, value: Any) -> Any:
         """{"instances": rows}, {"inputs": rows}, rows, one row, or one object by feature name: {"predictions"}."""
         rows, at = self._native_rows(value)
-        return {"predictions": self.methods[self.method](rows_from_json(rows, self.spec, at))}
+        return {"predictions": _ask(self.methods[self.method], rows_from_json(rows, self.spec, at), at)}
 
     def _native_rows(self, value: Any) -> tuple[list[Any], str]:
         if isinstance(value, Mapping):
@@ -67,7 +68,7 @@ class RowModel:
 
     def rows(self, instances: Sequence[Any], signature: str) -> Any:
         """n rows to n predictions; signature may name another method of the model."""
-        return self._method(signature)(rows_from_json(instances, self.spec, "/instances"))
+        return _ask(self._method(signature), rows_from_json(instances, self.spec, "/instances"), "/instances")
 
     def columns(self, inputs: Any, signature: str) -> Any:
         """A matrix as one tensor, or columns by feature name."""
@@ -81,13 +82,13 @@ class RowModel:
                 raise unfit(Flaw(path="/inputs", message="this model takes one tensor"))
         else:
             rows = self._listed(inputs, "/inputs")
-        return method(rows_from_json(rows, self.spec, "/inputs"))
+        return _ask(method, rows_from_json(rows, self.spec, "/inputs"), "/inputs")
 
     def tensors(self, inputs: Sequence[Tensor], wanted: Sequence[str]) -> Mapping[str, Any]:
         """One tensor (n, d), or one per feature name; outputs are methods: predict, predict_proba, ..."""
         methods = [self._output(name) for name in wanted] or [self.method]
         rows = self._tensor_rows(inputs)
-        return {name: self.methods[name](rows) for name in methods}
+        return {name: _ask(self.methods[name], rows, "/inputs") for name in methods}
 
     def _tensor_rows(self, inputs: Sequence[Tensor]) -> Any:
         if len(inputs) == 1 and (self.spec.feature_count != 1 or inputs[0].name not in self.spec.feature_names):
@@ -120,6 +121,17 @@ class RowModel:
             return name
         known = ", ".join(self.methods)
         raise Refused(422, f"unknown {what} {name!r}", flaws=[Flaw(path=at, message=f"this model has: {known}")])
+
+
+def _ask(method: Method, rows: Any, at: str) -> Any:
+    """method(rows). Raises Refused for what it says of the input, with its place; else what method raises."""
+    try:
+        return method(rows)
+    except Exception as exc:
+        refusal = refusal_of(exc, at)
+        if refusal is None:
+            raise
+        raise refusal from exc
 
 
 def zeros_body(model: RowModel) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 from ..model import Tensor, TensorSpec
 from ..refusal import Flaw, Refused, pointer, unfit
 from ..rows import MAX_FLAWS, name_of
+from .blame import refusal_of
 from .casting import ArraySpec, array_from_json, cast_tensor, check_shape, is_row
 from .row_model import DEFAULT_SIGNATURES
 
@@ -34,6 +35,16 @@ class Signature:
         """The size of the first axis that all inputs share: -1 any, None when they do not share one."""
         sizes = {spec.shape[0] if spec.shape else None for spec in self.inputs if spec.shape is not None}
         return sizes.pop() if len(sizes) == 1 else -1 if not sizes else None
+
+    def ask(self, arrays: Mapping[str, Any], at: str) -> Mapping[str, Any]:
+        """run(arrays). Raises Refused for what it says of the input, with its place; else what run raises."""
+        try:
+            return self.run(arrays)
+        except Exception as exc:
+            refusal = refusal_of(exc, at)
+            if refusal is None:
+                raise
+            raise refusal from exc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +102,7 @@ class TensorModel:
         """Rows as one batch, answers row by row."""
         columns = _columns_of_rows(rows, signature, at)
         arrays = {spec.name: array_from_json(columns[spec.name], spec, at) for spec in signature.inputs}
-        outputs = signature.run(arrays)
+        outputs = signature.ask(arrays, at)
         if len(outputs) == 1:
             return next(iter(outputs.values()))
         for name, value in outputs.items():
@@ -111,15 +122,16 @@ class TensorModel:
                 raise unfit(Flaw(path=at, message=f"expected an object of {known}, got {name_of(inputs)}"))
             only = signature.inputs[0]
             value = [inputs] if is_row(inputs, only) else inputs
-            return signature.run({only.name: array_from_json(value, only, at)})
+            return signature.ask({only.name: array_from_json(value, only, at)}, at)
         if len(signature.inputs) == 1 and len(inputs) == 1:
             key, value = next(iter(inputs.items()))
             only = signature.inputs[0]
-            return signature.run({only.name: array_from_json(value, only, at + pointer(key))})
+            return signature.ask({only.name: array_from_json(value, only, at + pointer(key))}, at + pointer(key))
         _check_names(inputs, signature, at)
-        return signature.run(
-            {spec.name: array_from_json(inputs[spec.name], spec, at + pointer(spec.name)) for spec in signature.inputs}
-        )
+        arrays = {
+            spec.name: array_from_json(inputs[spec.name], spec, at + pointer(spec.name)) for spec in signature.inputs
+        }
+        return signature.ask(arrays, at)
 
     def tensors(self, inputs: Sequence[Tensor], wanted: Sequence[str]) -> Mapping[str, Any]:
         """Tensors by name, a single one by position; outputs by name, `output-0` is the first."""
@@ -132,7 +144,7 @@ class TensorModel:
         for spec in signature.inputs:
             index, tensor = places[spec.name]
             arrays[spec.name] = cast_tensor(tensor, spec, f"/inputs/{index}")
-        outputs = signature.run(arrays)
+        outputs = signature.ask(arrays, "/inputs")
         if not wanted:
             return outputs
         first = next(iter(outputs))

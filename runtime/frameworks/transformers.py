@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..model import Tensor, TensorSpec
 from ..refusal import Flaw, Refused, unfit
 from ..rows import name_of
+from .blame import MAX_CHARS, refusal_of
 from .loaded import NeedsCode, Opened
 from .row_model import DEFAULT_SIGNATURES
 from .threads import threads_per_call
@@ -84,7 +85,7 @@ def _zeros(task: str) -> dict[str, Any] | None:
 class TextModel:
     """A pipeline that takes texts. One at a time: fast tokenizers keep the settings of a call in themselves."""
 
-    pipeline: Callable[..., Any]
+    pipeline: Any
     task: str
     title: str
     platform: str = "transformers"
@@ -120,17 +121,17 @@ class TextModel:
             at, value = f"/{key}", value[key]
         else:
             at = ""
-        return {"predictions": self._ask(_texts(value, at), parameters)}
+        return {"predictions": self._ask(_texts(value, at), parameters, at)}
 
     def rows(self, instances: Sequence[Any], signature: str) -> Any:
         """n texts, each alone or an object of one, to n results."""
         _only_default(signature)
-        return self._ask(_texts([_unwrapped(row) for row in instances], "/instances"), {})
+        return self._ask(_texts([_unwrapped(row) for row in instances], "/instances"), {}, "/instances")
 
     def columns(self, inputs: Any, signature: str) -> Any:
         """Texts, alone or by one name."""
         _only_default(signature)
-        return self._ask(_texts(_unwrapped(inputs), "/inputs"), {})
+        return self._ask(_texts(_unwrapped(inputs), "/inputs"), {}, "/inputs")
 
     def tensors(self, inputs: Sequence[Tensor], wanted: Sequence[str]) -> Mapping[str, Any]:
         """One tensor of texts to one output."""
@@ -142,14 +143,74 @@ class TextModel:
         if len(inputs) != 1 or inputs[0].datatype != "BYTES":
             raise unfit(Flaw(path="/inputs", message="expected one tensor of BYTES"))
         texts = [str(text) for text in inputs[0].value.reshape(-1).tolist()]
-        return dict.fromkeys(wanted or (name,), self._ask(texts, {}))
+        return dict.fromkeys(wanted or (name,), self._ask(texts, {}, "/inputs/0/data"))
 
-    def _ask(self, texts: Sequence[str], parameters: Mapping[str, Any]) -> list[Any]:
+    def _ask(self, texts: Sequence[str], parameters: Mapping[str, Any], at: str) -> list[Any]:
         import torch
 
         torch.set_num_threads(threads_per_call())  # a setting of each thread, and calls come from many
         with self.lock, torch.inference_mode():
-            return [self.pipeline(text, **parameters) for text in texts]
+            return [self._ask_one(text, parameters, f"{at}/{index}") for index, text in enumerate(texts)]
+
+    def _ask_one(self, text: str, parameters: Mapping[str, Any], at: str) -> Any:
+        try:
+            return self.pipeline(text, **parameters)
+        except Exception as exc:
+            refusal = judge_failure(self.pipeline, self.task, text, parameters, exc, at)
+            if refusal is None:
+                raise
+            raise refusal from exc
+
+
+def judge_failure(
+    asked: Any, task: str, text: str, parameters: Mapping[str, Any], exc: Exception, at: str
+) -> Refused | None:
+    """What a caller changes: a text of too many tokens or without a mask, parameters that the task does not have.
+
+    asked    the pipeline, which raised exc for that text
+    returns  422 with the place of the text or of the parameters; None for a failure of the model's own
+    Why      after the failure, not before the call: to count tokens is half the work of a small model
+    """
+    if type(exc).__name__ == "PipelineException":  # of fill-mask: no mask in the text
+        return unfit(Flaw(path=at, message=str(exc)[:MAX_CHARS]))
+    if isinstance(exc, (IndexError, RuntimeError)):
+        message = _too_long(
+            asked, text, parameters, generates=task == "text-generation" and isinstance(exc, IndexError)
+        )
+        if message:
+            return unfit(Flaw(path=at, message=message))
+    if parameters and isinstance(exc, (TypeError, ValueError)):
+        return unfit(Flaw(path="/parameters", message=str(exc)[:MAX_CHARS]))
+    return refusal_of(exc, at)
+
+
+def _too_long(asked: Any, text: str, parameters: Mapping[str, Any], *, generates: bool) -> str:
+    """How long the text is and may be, '' for one that is not too long.
+
+    generates  the model looked up a position that it does not have while it made tokens: they count, too
+    """
+    most = _positions_of(asked.model)
+    count = len(asked.tokenizer(text)["input_ids"])
+    if most is None or not (count > most or generates):
+        return ""
+    if count > most:
+        return f"the text has {count} tokens; this model takes at most {most}"
+    wanted = parameters.get("max_new_tokens")
+    more = f"{wanted} more were asked for" if wanted is not None else "max_new_tokens says how many more are made"
+    return f"the text has {count} tokens, and {more}; this model takes at most {most} together"
+
+
+def _positions_of(network: Any) -> int | None:
+    """How many tokens it has positions for; None when it does not say, or has no such bound.
+
+    Source  transformers: RoBERTa and its kin count positions from the padding's on (create_position_ids_from_input_ids)
+    """
+    most = getattr(network.config, "max_position_embeddings", None)
+    if not isinstance(most, int) or most <= 0:
+        return None
+    tables = (module for name, module in network.named_modules() if name.endswith("position_embeddings"))
+    padding = next((table.padding_idx for table in tables if getattr(table, "padding_idx", None) is not None), None)
+    return most if padding is None else most - padding - 1
 
 
 def _texts(value: Any, at: str) -> list[str]:

@@ -18,6 +18,7 @@ class House:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.packs: list[Path] = []
+        self.order_tail = ""  # further lines of order.toml
         for name in ("app", "layers", "platform/env", "build-config/env", "tmp"):
             (root / name).mkdir(parents=True)
 
@@ -56,7 +57,7 @@ class House:
                     f'id = "{_id(name)}"',
                     f"optional = {str(name.endswith('?')).lower()}",
                 ]
-        (self.root / "order.toml").write_text("\n".join(lines))
+        (self.root / "order.toml").write_text("\n".join([*lines, self.order_tail]))
         job = {
             "app": str(self.root / "app"), "layers": str(self.root / "layers"), "platform": str(self.root / "platform"),
             "build_config": str(self.root / "build-config"), "tmp": str(self.root / "tmp"),

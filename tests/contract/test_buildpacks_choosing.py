@@ -65,6 +65,7 @@ def layer(kitchen: Kitchen, built: BuiltImage, kind: str, path: str = "") -> Pat
     raise AssertionError(f"no layer {path}")
 
 
+@pytest.mark.conformance("2-detect", "2-compile", "2-export", "2-report", "2-settings", "2-folder", "2-list")
 def test_classic_buildpacks_build_one_after_the_other_and_the_second_sees_what_the_first_exports(
     kitchen: Kitchen,
 ) -> None:
@@ -82,12 +83,14 @@ def test_classic_buildpacks_build_one_after_the_other_and_the_second_sees_what_t
     assert [child.trusted for child in kitchen.children] == [False]
 
 
+@pytest.mark.conformance("2-compile", "2-folder")
 def test_what_compile_leaves_ships_and_programs_built_below_app_find_their_interpreter(kitchen: Kitchen) -> None:
     app = layer(kitchen, kitchen.build(CLASSIC, platform_env={"BP_GREETING": "hello"}), "app")
     assert (app / "greeting.txt").read_text() == "hello"
     assert (app / ".tool/bin/tool").read_text() == "#!/usr/bin/env sh-here\necho tool\n"
 
 
+@pytest.mark.conformance("2-profile", "2-settings")
 def test_profile_scripts_variables_and_dyno_reach_the_launch_layer(kitchen: Kitchen) -> None:
     built = kitchen.build(CLASSIC)
     first = layer(kitchen, built, "layer", "classic_classic-tool/profile")
@@ -103,6 +106,7 @@ def test_profile_scripts_variables_and_dyno_reach_the_launch_layer(kitchen: Kitc
     assert done.stdout == f"{app}/.tool yes\n"
 
 
+@pytest.mark.conformance("2-compile")
 def test_the_cache_folder_of_a_classic_buildpack_lasts_from_build_to_build(kitchen: Kitchen) -> None:
     first = kitchen.build(CLASSIC)
     kitchen.build(CLASSIC, previous=first)
@@ -115,11 +119,13 @@ def test_the_same_app_gives_the_same_image_twice(kitchen: Kitchen, tmp_path: Pat
     assert kitchen.build(web_only).digest == other.build(web_only).digest
 
 
+@pytest.mark.conformance("2-release")
 def test_a_procfile_overrides_what_a_release_says(kitchen: Kitchen) -> None:
     built = kitchen.build({**CLASSIC, "Procfile": "web: python3 other.py\n"})
     assert commands(built) == {"web": ["python3 other.py"], "worker": ["echo it's work"]}
 
 
+@pytest.mark.conformance("2-list")
 def test_slugignore_applies_before_the_first_compile(kitchen: Kitchen) -> None:
     built = kitchen.build({**CLASSIC, ".slugignore": "*.psd\n/docs\n", "a/b.psd": "x", "docs/c.md": "x"})
     app = layer(kitchen, built, "app")
@@ -128,12 +134,14 @@ def test_slugignore_applies_before_the_first_compile(kitchen: Kitchen) -> None:
     assert "       .slugignore leaves out 2 files and folders" in kitchen.log
 
 
+@pytest.mark.conformance("2-detect")
 def test_a_chosen_buildpack_that_does_not_know_the_app_ends_the_push(kitchen: Kitchen) -> None:
     files = {path: data for path, data in CLASSIC.items() if path != "tool.txt"}
     code, fields = kitchen.failed(files)
     assert (code, fields["buildpack"], fields["output"]) == ("classic-detect-failed", "classic-tool", "no tool.txt")
 
 
+@pytest.mark.conformance("2-report")
 def test_a_compile_that_fails_is_named_and_its_report_is_still_read(kitchen: Kitchen) -> None:
     code, fields = kitchen.failed({**CLASSIC, "fail.txt": ""})
     assert (code, fields) == ("classic-compile-failed", {"buildpack": "classic-web", "status": 7})
@@ -161,6 +169,7 @@ inline = "echo noted > note.txt; echo '-----> noted'"
 """
 
 
+@pytest.mark.conformance("1.9-project")
 def test_a_script_in_project_toml_runs_before_what_is_detected(kitchen: Kitchen) -> None:
     built = kitchen.build({"project.toml": INLINE, "Procfile": "web: python3 -m http.server $PORT\n"})
     assert (layer(kitchen, built, "app") / "note.txt").read_text() == "noted\n"
@@ -219,6 +228,7 @@ def described(data: bytes, media_type: str) -> dict[str, object]:
     return {"mediaType": media_type, "digest": digest(data), "size": len(data)}
 
 
+@pytest.mark.conformance("1.9-buildpackage")
 def test_a_packaged_buildpack_in_the_repository_is_unpacked_and_used(kitchen: Kitchen) -> None:
     label = json.dumps({"id": "team/hello", "version": "1.0.0"})
     built = kitchen.build(
@@ -228,6 +238,7 @@ def test_a_packaged_buildpack_in_the_repository_is_unpacked_and_used(kitchen: Ki
     assert built.config["buildpacks"] == [{"id": "team/hello", "version": "1.0.0", "api": "0.10"}]
 
 
+@pytest.mark.conformance("1.9-buildpackage")
 def test_a_package_in_a_registry_is_pulled_and_stays_at_its_digest(tmp_path: Path) -> None:
     registry = RealRegistry(home=tmp_path / "registry")
     registry.start()

@@ -173,7 +173,7 @@ def test_a_repository_that_is_a_model_folder_itself_is_one_model(tmp_path: Path)
     })  # fmt: skip
     serve, facts, packages = web_of(app)
     assert (serve["model_file"], serve["framework"], facts["task"]) == (".", "transformers", "text-classification")
-    assert packages[2:] == ["transformers>=5.1.0", "torch"]
+    assert packages[2:] == ["transformers>=5.1.0,<6", "torch"]
 
 
 def test_shards_are_one_model_and_a_missing_one_is_named(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_unmet_entries_go_on_to_the_next_provider(house: House) -> None:
 
 @pytest.mark.conformance("1.3-environment", "1.5-allow-list", "1.5-credentials")
 def test_scripts_get_the_specified_environment_and_nothing_else(house: House) -> None:
-    house.pack("a", detect="env > ../detect.env; pwd > ../cwd", build="env > ../build.env")
+    house.pack("a", detect="env > ../detect.env; pwd > ../cwd", build="env > ../build.env", api="0.12")
     house.ok("a")
     names = {line.split("=", 1)[0] for line in house.read("build.env").splitlines()} - {"PWD", "SHLVL", "_", "OLDPWD"}
     assert names == {
@@ -198,6 +198,52 @@ def test_a_build_that_breaks_the_rules_ends_with_their_code(
     assert isinstance(failure, dict)
     assert (found, failure["code"]) == (status, code)
     assert text in str(failure["fields"])
+
+
+@pytest.mark.conformance("1.7-exit-codes")
+@pytest.mark.parametrize(
+    ("pack", "status"),
+    [
+        ({"head": "version = 1\n"}, 1),
+        ({"api": "0.99"}, 12),
+        ({"detect": "exit 100"}, 20),
+        ({"detect": "exit 1"}, 21),
+        ({"detect": 'echo "x = " > "$2"'}, 22),
+        ({"build": "exit 1"}, 51),
+        ({"build": 'echo "x = " > "$1/launch.toml"'}, 52),
+        (
+            {
+                "build": 'printf \'[[processes]]\\ntype = "web"\\ncommand = ["x"]\\nexec-env = ["test"]\\n\''
+                ' > "$1/launch.toml"'
+            },
+            82,
+        ),
+    ],
+)
+def test_every_phase_ends_with_the_status_that_the_specification_gives_it(
+    house: House, pack: dict[str, str], status: int
+) -> None:
+    house.pack("a", **pack)
+    assert house.failure("a")[0] == status
+
+
+@pytest.mark.conformance("1.7-exit-codes")
+def test_a_cache_that_cannot_be_read_is_forty_two(house: House) -> None:
+    house.pack("a")
+    (house.root / "cache" / "metadata.json").mkdir(parents=True)
+    status, code, fields = house.failure("a", cache=str(house.root / "cache"))
+    assert (status, code) == (42, "restore-failed")
+    assert "metadata.json" in str(fields["message"])
+
+
+@pytest.mark.conformance("1.7-exit-codes")
+@pytest.mark.parametrize("arguments", [[], ["a", "b"], ["/nonexistent"]])
+def test_arguments_that_are_no_job_are_three(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(LIFECYCLE), *arguments], timeout=30, check=False, capture_output=True
+    )
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert done.stderr
 
 
 @pytest.mark.conformance("1.2-api", "1.7-exit-codes")

@@ -9,17 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from buildpacks.order import Child
+from buildpacks.image.archive import write_archive
+from buildpacks.image.contents import outbound
+from buildpacks.image.settle import settle
+from buildpacks.order import Child, Json
 from buildpacks.stack.store import StackStore
 from gitserver.targets.build_network import BuildNetwork
 from gitserver.targets.container_runner import ContainerRunner, find_site
 from gitserver.targets.engine import DockerEngine
 from tests.contract.lifecycle_house import LIFECYCLE, House
-from tests.contract.lifecycle_platform import PACKS
+from tests.contract.lifecycle_platform import PACKS, Platform
 from tests.contract.targets_house import make_settings
 from tests.services.engines import graphdriver_engine
 from tests.services.stacks import install_stack
 
+NAME = "algo-test/process-types:1"
 WARNING = "       Warning: t/left left processes running; they were ended"
 
 
@@ -28,6 +32,33 @@ def _engine() -> Iterator[DockerEngine]:
     found = DockerEngine(graphdriver_engine().host)
     yield found
     found.close()
+
+
+@pytest.mark.conformance("1.8-type")
+def test_every_process_type_of_an_image_is_a_program_in_its_container(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    stack = install_stack(state)
+    stacks = StackStore(root=state / "stacks")
+    profile = 'export FROM_PROFILE="$FROM_PROFILE, app"\n'
+    platform = Platform(state, files={"plain.txt": "", "shell.txt": "", "sub/x": "", ".profile": profile})
+    built = platform.build("demo/all")
+    python: dict[str, Json] = {"version": stack.pythons[0].version, "path": stack.pythons[0].path}
+    image = outbound(settle({**built.config, "python": python}, stack, platform.store), platform.store, stacks)
+    archive = tmp_path / "image.tar"
+    with archive.open("wb") as file:
+        write_archive(image, [NAME], file.write)
+    docker = graphdriver_engine().docker
+    docker("load", "-i", str(archive))
+
+    def run(kind: str, *arguments: str) -> str:
+        return docker("run", "--rm", "--entrypoint", f"/cnb/process/{kind}", NAME, *arguments)
+
+    try:
+        assert run("worker") == "hello worker"  # greet lies in a layer, and a program of exec.d runs before it
+        assert run("task") == "profile in workspace, typed, app\n/workspace"
+        assert run("plain", "mine") == "<$FROM_PROFILE><mine>"
+    finally:
+        docker("rmi", "-f", NAME)
 
 
 def test_buildpacks_run_alike_as_a_child_process_and_in_a_build_container(engine: DockerEngine, tmp_path: Path) -> None:

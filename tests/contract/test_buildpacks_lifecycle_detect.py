@@ -67,12 +67,15 @@ def test_an_api_is_spoken_or_refused_with_12(tmp_path: Path, api: str, status: i
 @pytest.mark.parametrize(
     ("pack_id", "version", "ok"),
     [
-        ("a/b.c-d", "1.0.0", True), ("a", "1.2.3-rc.1", True), ("app", "1.0.0", False), ("SBOM", "1.0.0", False),
+        ("a/b.c-d", "1.0.0", True), (".a/-/b..c", "10.0.30", True), ("app", "1.0.0", False), ("SBOM", "1.0.0", False),
         ("config", "1.0.0", False), ("generated", "1.0.0", False), ("..", "1.0.0", False), ("a//b", "1.0.0", False),
         ("/a", "1.0.0", False), ("a_b", "1.0.0", False), ("", "1.0.0", False), ("a", "1.0", False), ("a", "", False),
+        ("a/", "1.0.0", False), ("a/..", "1.0.0", False), ("./a", "1.0.0", False), ("a\\n", "1.0.0", False),
+        ("a", "1.2.3-rc.1", False), ("a", "1.2.3+b", False), ("a", "01.2.3", False), ("a", "1.2.3.4", False),
+        ("a", "1.2.\u0663", False), ("a", "v1.2.3", False),
     ],
 )  # fmt: skip
-def test_ids_and_versions_that_could_mean_another_folder_are_refused(
+def test_ids_and_versions_are_the_specifications_and_never_another_folder(
     tmp_path: Path, pack_id: str, version: str, ok: bool
 ) -> None:
     folder = describe(tmp_path, head(pack_id=pack_id, version=version))
@@ -82,6 +85,15 @@ def test_ids_and_versions_that_could_mean_another_folder_are_refused(
     with pytest.raises(LifecycleError) as caught:
         read_buildpack(str(folder))
     assert caught.value.code == "buildpack-bad"
+
+
+@pytest.mark.conformance("1.2-id")
+def test_two_ids_that_differ_by_the_case_of_their_letters_are_refused(house: House) -> None:
+    house.pack("a")
+    house.pack("A")
+    status, code, fields = house.failure("a")
+    assert (status, code) == (1, "buildpack-bad")
+    assert fields == {"file": "t/A", "message": "its id is t/a in other letters"}
 
 
 @pytest.mark.conformance("1.2-default-target", "1.1-0.10")
@@ -163,11 +175,18 @@ def test_an_order_that_contains_itself_or_a_stranger_is_refused(house: House) ->
         assert words in str(fields["message"])
 
 
+@pytest.mark.conformance("1.2-order", "1.9-extensions")
+def test_extensions_of_an_order_change_no_group(house: House) -> None:
+    house.pack("a")
+    house.order_tail = '[[order-extensions]]\n[[order-extensions.group]]\nid = "t/e"\nversion = "1.0.0"\n'
+    assert ids(house.ok("a")) == ["t/a"]
+
+
 @pytest.mark.conformance("1.2-exec-env", "1.1-0.12")
 def test_a_buildpack_for_another_execution_environment_is_skipped_without_a_word(house: House) -> None:
     house.pack("test", head='exec-env = ["test"]\n', api="0.12")
     house.pack("any", head='exec-env = ["*"]\n', api="0.12")
-    house.pack("a", build='echo "$CNB_EXEC_ENV" > ../seen')
+    house.pack("a", build='echo "$CNB_EXEC_ENV" > ../seen', api="0.12")
     assert ids(house.ok("test any a")) == ["t/any", "t/a"]
     assert house.read("seen") == "production\n"
     assert ids(house.ok("test any a", exec_env="test")) == ["t/test", "t/any", "t/a"]

@@ -9,7 +9,9 @@ import pytest
 
 from buildpacks.image.launching import command_of, launch_of
 from buildpacks.lifecycle.environment import relocate
+from buildpacks.lifecycle.failure import LifecycleError
 from buildpacks.lifecycle.launch import LAUNCHER_LAYER, Place, start_of
+from buildpacks.order import BuildFailed
 from tests.contract.lifecycle_house import PATH
 from tests.contract.lifecycle_platform import Platform, layers_of, process_of
 
@@ -220,6 +222,67 @@ def test_an_image_whose_processes_are_all_for_another_environment_is_refused_wit
     processes = house.ok("a b")["processes"]
     assert isinstance(processes, list)
     assert [(process["type"], process["buildpack-id"]) for process in processes] == [("web", "t/b")]
+
+
+@pytest.mark.conformance("1.8-no-eligible")
+def test_an_image_of_another_environment_does_not_start_here_and_starts_there(platform: Platform) -> None:
+    house = platform.house()
+    house.packs = []
+    process = '[[processes]]\\ntype = "%s"\\ncommand = ["echo", "%s"]\\nexec-env = ["%s"]\\n'
+    scripts = f"printf '{process}{process}' web w test any a '*' > \"$1/launch.toml\""
+    house.pack("a", build=scripts, api="0.12")
+    built = platform.build("a", house=house, exec_env="test")
+    with pytest.raises(LifecycleError) as caught:
+        platform.command("web")
+    assert (caught.value.exit_code, caught.value.code) == (82, "launch-no-process")
+    assert caught.value.fields == {"exec_env": "production", "types": ["web"]}
+    assert platform.run("any").stdout == "a\n"
+    # The image's own start is that of the environment that it was built for.
+    launch = launch_of(platform.store, built.config)
+    assert launch is not None
+    assert launch["argv"] == ["echo", "w"]
+    with pytest.raises(BuildFailed) as refused:
+        command_of(platform.store, built.config, process_of(built, "web"), {"PATH": PATH})
+    assert refused.value.code == "launch-failed"
+
+
+@pytest.mark.conformance("1.8-type")
+def test_an_image_tells_how_each_of_its_processes_starts_and_of_one_alone_tells_it_once(platform: Platform) -> None:
+    alone = one(platform, PROCESS).built
+    assert alone is not None
+    launch = launch_of(platform.store, alone.config)
+    assert launch == {"argv": ["env"], "env": launch["env"] if launch else {}, "cwd": "/workspace"}
+    platform.files |= {"shell.txt": ""}
+    several = launch_of(platform.store, platform.build("demo/all").config)
+    assert several is not None
+    types = several["types"]
+    assert isinstance(types, dict)
+    assert sorted(types) == ["plain", "task", "web", "words", "worker"]
+    assert types["web"] == {key: several[key] for key in ("argv", "args", "cwd")} | {"env": {}}
+    worker = types["worker"]
+    assert isinstance(worker, dict)
+    assert (worker["cwd"], worker["env"], worker["without"]) == ("/workspace/sub", {}, ["KIND"])
+
+
+@pytest.mark.parametrize("name", [".", "...", "we b", ""])
+def test_a_process_type_that_could_be_another_file_ends_the_build(platform: Platform, name: str) -> None:
+    house = platform.house()
+    house.packs = []
+    house.pack("a", build=f'printf \'[[processes]]\\ntype = "{name}"\\ncommand = ["x"]\\n\' > "$1/launch.toml"')
+    status, code, fields = house.failure("a")
+    assert (status, code) == (52, "buildpack-bad")
+    assert "process type" in str(fields["message"])
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "x" * 101])
+def test_a_process_of_an_environment_that_cannot_be_ends_the_build(platform: Platform, name: str) -> None:
+    house = platform.house()
+    house.packs = []
+    process = f'[[processes]]\\ntype = "web"\\ncommand = ["x"]\\nexec-env = ["{name}"]\\n'
+    house.pack("a", build=f"printf '{process}' > \"$1/launch.toml\"", api="0.12")
+    status, code, fields = house.failure("a")
+    assert (status, code) == (52, "buildpack-bad")
+    assert "exec-env" in str(fields["message"])
 
 
 def test_a_working_folder_elsewhere_in_the_image_is_where_it_says(tmp_path: Path) -> None:

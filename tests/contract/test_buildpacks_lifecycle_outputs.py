@@ -157,21 +157,48 @@ def test_a_cached_layer_without_contents_is_a_warning(house: House) -> None:
 # -- scripts and their environment
 
 
-@pytest.mark.conformance("1.4-script", "1.3-environment", "1.2-stored", "1.1-0.7", "1.1-0.8")
-@pytest.mark.parametrize("api", ["0.7", "0.8", "0.9", "0.10", "0.11", "0.12"])
-def test_scripts_of_every_api_have_paths_as_arguments_and_as_variables(house: House, api: str) -> None:
+APIS = ["0.7", "0.8", "0.9", "0.10", "0.11", "0.12"]
+
+
+@pytest.mark.conformance("1.4-script", "1.2-stored", "1.1-0.7")
+@pytest.mark.parametrize("api", APIS)
+def test_scripts_of_every_api_have_paths_as_arguments_and_are_told_where_their_buildpack_lies(
+    house: House, api: str
+) -> None:
     house.pack(
         "a", api=api,
-        detect='[ "$1" = "$CNB_PLATFORM_DIR" ]; [ "$2" = "$CNB_BUILD_PLAN_PATH" ]; '
-        '[ -x "$CNB_BUILDPACK_DIR/bin/detect" ]; [ ! -s "$2" ]; [ "$(stat -c %a "$2")" = 600 ]; '
-        '[ "$CNB_EXEC_ENV" = production ]; pwd > ../detect',
-        build='[ "$1" = "$CNB_LAYERS_DIR" ]; [ "$2" = "$CNB_PLATFORM_DIR" ]; [ "$3" = "$CNB_BP_PLAN_PATH" ]; '
-        '[ "$CNB_TARGET_OS-$CNB_TARGET_ARCH" = linux-amd64 ]; [ "$CNB_TARGET_DISTRO_NAME" = debian ]; '
-        'basename "$1" > ../build; pwd >> ../build',
+        detect='[ "$1" = "$(cd ../platform && pwd)" ]; [ -x "$CNB_BUILDPACK_DIR/bin/detect" ]; [ ! -s "$2" ]; '
+        '[ "$(stat -c %a "$2")" = 600 ]; pwd > ../detect',
+        build='[ "$2" = "$(cd ../platform && pwd)" ]; [ -f "$3" ]; basename "$1" > ../build; pwd >> ../build',
     )  # fmt: skip
     house.ok("a")
     assert house.read("detect").strip() == str(house.root / "app")
     assert house.read("build").split() == ["t_a", str(house.root / "app")]
+
+
+@pytest.mark.conformance("1.3-environment", "1.4-script", "1.1-0.8", "1.1-0.10", "1.1-0.12")
+@pytest.mark.parametrize("api", APIS)
+def test_a_script_has_the_variables_that_its_api_knows_and_no_later_ones(house: House, api: str) -> None:
+    for name in ("CNB_EXEC_ENV", "CNB_TARGET_OS"):  # and nobody else can tell it under such a name
+        (house.root / "platform" / "env" / name).write_text("of a user")
+    house.pack("a", api=api, detect='env | grep "^CNB_" > ../detect', build='env | grep "^CNB_" > ../build')
+    house.ok("a")
+    number = int(api.partition(".")[2])
+    told = {"CNB_STACK_ID": "s", "CNB_BUILDPACK_DIR": str(house.packs[0])}
+    if number >= 8:
+        told["CNB_PLATFORM_DIR"] = f"{house.root}/platform"
+    if number >= 10:
+        told |= {
+            "CNB_TARGET_OS": "linux", "CNB_TARGET_ARCH": "amd64", "CNB_TARGET_DISTRO_NAME": "debian",
+            "CNB_TARGET_DISTRO_VERSION": "12",
+        }  # fmt: skip
+    if number >= 12:
+        told["CNB_EXEC_ENV"] = "production"
+    for phase, paths in (("detect", ["BUILD_PLAN_PATH"]), ("build", ["LAYERS_DIR", "BP_PLAN_PATH"])):
+        found = dict(line.split("=", 1) for line in house.read(phase).splitlines())
+        given = {name: found.pop(f"CNB_{name}") for name in paths if number >= 8}
+        assert found == told
+        assert all(Path(path).is_relative_to(house.root) for path in given.values())
 
 
 @pytest.mark.conformance("1.5-allow-list")
@@ -236,6 +263,7 @@ def test_what_the_platform_says_of_itself_no_layer_changes(house: House) -> None
     (house.root / "platform" / "env" / "CNB_EXEC_ENV").write_text("no")
     house.pack("a", build=files + layer("x", "build"))
     house.pack(
-        "b", build='echo "$CNB_EXEC_ENV $HOME"; [ "$CNB_LAYERS_DIR" = "$1" ]; [ -x "$CNB_BUILDPACK_DIR/bin/build" ]'
-    )
+        "b", api="0.12",
+        build='echo "$CNB_EXEC_ENV $HOME"; [ "$CNB_LAYERS_DIR" = "$1" ]; [ -x "$CNB_BUILDPACK_DIR/bin/build" ]',
+    )  # fmt: skip
     assert "production /nonexistent\n" in house.run("a b")[2]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from buildpacks.image.config import FORMAT
 from buildpacks.image.document import parse_document
 from buildpacks.image.labels import image_labels
 from buildpacks.lifecycle.launch import LAUNCHER_LAYER
@@ -198,10 +199,23 @@ def test_labels_name_what_a_rebaser_and_the_next_build_need(platform: Platform) 
     assert json.loads(labels["io.buildpacks.build.metadata"])["processes"]
     assert labels["io.buildpacks.rebasable"] == "true"
     assert labels["org.example.server"] == "0.3.0"
+    assert "io.buildpacks.exec-env" not in labels
+
+
+@pytest.mark.conformance("1.7-labels")
+def test_an_image_for_another_environment_than_production_says_so(platform: Platform) -> None:
+    house = platform.house()
+    house.packs = []
+    house.pack("a")
+    built = platform.build("a", house=house, exec_env="test")
+    doc = {**built.config, "stack": STACK}
+    labels = image_labels(doc, parse_document(doc), "sha256:" + "3" * 64)  # type: ignore[arg-type]  # JSON
+    assert labels["io.buildpacks.exec-env"] == "test"
 
 
 @pytest.mark.conformance("1.7-reproducible")
 def test_the_same_source_built_elsewhere_at_another_time_is_the_same_image(tmp_path: Path) -> None:
     images = [Platform(tmp_path / name).build("demo/all") for name in ("here", "elsewhere/deep")]
     assert images[0].digest == images[1].digest
+    assert images[0].config["format"] == FORMAT
     assert len(layers_of(images[0])) == 6

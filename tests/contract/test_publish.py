@@ -13,10 +13,12 @@ import pytest
 
 from buildpacks.image import provenance, sbom
 from buildpacks.image.config import render_config
+from buildpacks.image.document import table, table_list
 from buildpacks.image.oci import image_config, image_id, image_manifest
 from buildpacks.image.repository import Repository
 from buildpacks.image.traffic import Traffic
 from buildpacks.image.values import CONFIG, MANIFEST
+from buildpacks.image.variants import variant_document
 from buildpacks.order import BuildFailed, Json
 from buildpacks.stack.store import StackStore
 from gitserver.buildlog import BuildLog
@@ -29,6 +31,7 @@ from tests.contract.registry_house import plain
 from tests.services.documents import OneBase, Shelf, make_shelf
 from tests.services.engines import graphdriver_engine
 from tests.services.registry import RealRegistry, running
+from tests.services.two_images import with_gpu
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -101,6 +104,7 @@ def look(house: RealRegistry, repository: str, name: str) -> tuple[str, dict[str
     return found.digest, json.loads(found.data)
 
 
+@pytest.mark.conformance("1.7-report")
 def test_an_image_lies_under_owner_and_app_with_its_commit_as_tag(house: RealRegistry, server: Server) -> None:
     image = server.image()
     told = publish(server, f"{house.name}/models", server.job(), image)
@@ -116,6 +120,26 @@ def test_a_version_is_a_tag_too_and_one_that_no_registry_takes_is_said(house: Re
     assert look(house, "versions/alice/iris", "v1.2") == look(house, "versions/alice/iris", COMMIT[:12])
     told = publish(server, f"{house.name}/versions", server.job("refs/tags/v1+build"), server.image())
     assert f"The image has the tag {COMMIT[:12]} alone: registries take no tag v1+build" in told
+
+
+def test_a_second_image_of_the_release_has_the_same_tags_with_its_name_and_sends_one_layer(
+    house: RealRegistry, server: Server
+) -> None:
+    doc = with_gpu(server.shelf, server.shelf.document())
+    image = Image(digest=image_id(doc), app_id=1, commit=COMMIT, config=doc, created_at=NOW)
+    told = publish(server, f"{house.name}/two", server.job("refs/tags/v1.2"), image)
+    manifests = {tag: look(house, "two/alice/iris", tag)[1] for tag in ("v1.2", "v1.2-gpu", f"{COMMIT[:12]}-gpu")}
+    assert manifests["v1.2-gpu"] == manifests[f"{COMMIT[:12]}-gpu"]
+    configs = {tag: table(found["config"])["digest"] for tag, found in manifests.items()}
+    assert configs["v1.2"] == image.digest
+    assert configs["v1.2-gpu"] == image_id(variant_document(doc, "gpu"))
+    first, second = (
+        [layer["digest"] for layer in table_list(manifests[tag]["layers"])] for tag in ("v1.2", "v1.2-gpu")
+    )
+    assert [one == other for one, other in zip(first, second, strict=True)].count(False) == 1
+    (line,) = (line for line in told.splitlines() if f"{house.name}/two/alice/iris:v1.2-gpu in " in line)
+    assert " 1 layers sent (" in line
+    assert line.endswith(f" {len(first) - 1} were there")
 
 
 def test_the_bill_of_materials_and_the_provenance_are_found_from_the_image(house: RealRegistry, server: Server) -> None:

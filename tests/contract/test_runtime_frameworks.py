@@ -25,7 +25,15 @@ SERVED = {
         "onnx",
         "onnx-two-inputs",
     ],
-    "tensorflow": ["keras", "keras-h5", "savedmodel", "keras-two-inputs", "savedmodel-signatures"],
+    "tensorflow": [
+        "keras",
+        "keras-h5",
+        "savedmodel",
+        "keras-two-inputs",
+        "savedmodel-signatures",
+        "keras-2-h5",
+        "keras-2-savedmodel",
+    ],
     "torch": [
         "torchscript",
         "torch-export",
@@ -163,6 +171,15 @@ def test_a_keras_file_with_a_layer_of_its_own_asks_for_the_code_that_defines_it(
     assert failure["fields"]["found"] == "a Keras model with Mine, which is no part of Keras"
 
 
+@pytest.mark.parametrize("name", ["keras-2-lstm", "keras-2-depthwise"])
+def test_a_file_of_keras_2_that_keras_3_does_not_read_is_told_with_the_way_out(name: str, tmp_path: Path) -> None:
+    failure = refused(tmp_path, "tensorflow", model_cases("tensorflow")[name])
+    assert failure["code"] == "old-keras-file"
+    assert failure["fields"]["written_by"] == "keras 2.21.0"
+    assert failure["fields"]["loaded_with"] == "keras 3.15.1"
+    assert "Unrecognized keyword arguments" in failure["fields"]["message"] or "groups" in failure["fields"]["message"]
+
+
 # What callers are told when a tensor does not fit --------------------------------------------------------------------
 
 
@@ -217,3 +234,44 @@ def test_a_tensor_of_another_kind_is_refused_and_a_wider_float_is_taken(scores: 
     reply = infer("BYTES", ["a", "b", "c", "d"])
     assert reply.status_code == 400
     assert "/inputs/0/datatype: expected FP32, got BYTES" in reply.json()["error"]
+
+
+# What only the model knows of its input ------------------------------------------------------------------------------
+
+
+def test_a_text_that_is_longer_than_the_model_is_422_with_both_lengths(tmp_path: Path) -> None:
+    with serving(tmp_path, "torch", model_cases("torch")["transformers-classification"]) as shim:
+        client = shim.client()
+        reply = client.post("/predict", json={"inputs": ["good", "a " * 600]})
+        assert client.post("/predict", json={"inputs": "good"}).status_code == 200
+    assert reply.status_code == 422
+    message = "the text has 602 tokens; this model takes at most 512"
+    assert reply.json()["detail"] == [{"path": "/inputs/1", "message": message}]
+
+
+def test_what_generation_cannot_do_is_422_with_its_reason(tmp_path: Path) -> None:
+    with serving(tmp_path, "torch", model_cases("torch")["transformers-generation"]) as shim:
+        client = shim.client()
+        long = client.post("/predict", json={"inputs": "a " * 100})
+        unknown = client.post("/predict", json={"inputs": "a", "parameters": {"max_new_tokns": 4}})
+    assert (long.status_code, unknown.status_code) == (422, 422)
+    assert long.json()["detail"][0]["message"] == "the text has 102 tokens; this model takes at most 64"
+    assert unknown.json()["detail"][0]["path"] == "/parameters"
+    assert "max_new_tokns" in unknown.json()["detail"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "message"),
+    [
+        ("torchscript-tokens", [[999999, 1]], "the model did not take it: index out of range in self"),
+        ("torchscript", [[1.0, 2.0, 3.0]], "mat1 and mat2 shapes cannot be multiplied (1x3 and 4x5)"),
+    ],
+)
+def test_what_a_program_without_types_does_not_take_is_422_in_its_own_words(
+    name: str, body: Any, message: str, tmp_path: Path
+) -> None:
+    with serving(tmp_path, "torch", model_cases("torch")[name]) as shim:
+        reply = shim.client().post("/predict", json={"instances": body})
+    assert reply.status_code == 422, reply.text
+    assert reply.json()["detail"][0]["path"] == "/instances"
+    assert message in reply.json()["detail"][0]["message"]

@@ -18,6 +18,7 @@ from buildpacks.ground import stack_document
 from buildpacks.image.document import parse_layers
 from buildpacks.image.oci import image_id
 from buildpacks.image.store import LayerStore
+from buildpacks.image.variants import variant_document
 from buildpacks.order import BuildFailed, Json
 from buildpacks.stack.store import StackStore
 from buildpacks.stack.values import Stack
@@ -27,6 +28,7 @@ from tests.services.documents import OneBase, Shelf
 from tests.services.engines import TestEngine, graphdriver_engine
 from tests.services.second_stack import add_second_stack
 from tests.services.stacks import install_stack
+from tests.services.two_images import with_gpu
 from tests.web_house import COMMIT_1, House
 
 
@@ -62,8 +64,8 @@ class Owner:
     def post(self, path: str, status: int = 202, **body: Json) -> Any:
         return self._ask("POST", path, status, body)
 
-    def archive(self, ref: str) -> bytes:
-        answer = self.house.ask("GET", f"{self.path}/images/{ref}/archive", token=self.house.alices)
+    def archive(self, ref: str, query: str = "") -> bytes:
+        answer = self.house.ask("GET", f"{self.path}/images/{ref}/archive{query}", token=self.house.alices)
         assert answer.status_code == 200, answer.data
         assert answer.mimetype == "application/x-tar"
         assert int(answer.headers["Content-Length"]) == len(answer.data)
@@ -121,6 +123,7 @@ def engine(owner: Owner) -> Iterator[TestEngine]:
         made.docker("rmi", "-f", tag)
 
 
+@pytest.mark.conformance("1.7-report")
 def test_an_image_is_found_by_all_of_its_names(owner: Owner) -> None:
     for ref in ("production", "1", "v1", COMMIT_1[:7], COMMIT_1, owner.digest, owner.digest[:19]):
         assert owner.get(f"{owner.path}/images/{ref}")["digest"] == owner.digest
@@ -137,6 +140,7 @@ def test_a_name_that_means_no_image_is_told_with_what_there_is(owner: Owner, ref
         assert told["code"] == "no-such-page"
 
 
+@pytest.mark.conformance("1.7-report")
 def test_an_image_says_what_it_is_made_of(owner: Owner) -> None:
     shown = owner.get(f"{owner.path}/images/v1")
     assert [layer["title"] for layer in shown["layers"]] == [
@@ -159,6 +163,32 @@ def test_a_saved_image_is_loaded_by_an_engine_and_runs(owner: Owner, engine: Tes
     assert sorted(said.splitlines()) == [f"Loaded image: {name}", f"Loaded image: {owner.tag}:v1"]
     assert engine.docker("inspect", "--format", "{{.Id}}", name) == owner.digest
     assert engine.docker("run", "--rm", "--network", "none", f"{owner.tag}:v1") == f"app {owner.app.name.app[5:]} runs"
+
+
+def test_a_second_image_is_shown_and_saved_under_its_own_digest(owner: Owner, engine: TestEngine) -> None:
+    image = owner.house.ledger.image(owner.digest)
+    assert image is not None
+    doc = with_gpu(owner.shelf, dict(image.config))
+    digest, gpu, path = image_id(doc), image_id(variant_document(doc, "gpu")), f"{owner.path}/images/{'d' * 40}"
+    owner.house.ledger.add_image(digest, owner.app.id, "d" * 40, doc)
+    shown = owner.get(path)
+    (variant,) = shown["variants"]
+    assert (shown["digest"], variant["variant"], variant["digest"]) == (digest, "gpu", gpu)
+    assert variant["size_bytes"] == shown["size_bytes"] - len(b"VALUE = 1\n") * 1000 + len(b"VALUE = 2\n") * 2000
+    assert variant["more_bytes"] == len(b"VALUE = 2\n") * 2000
+    its_own = owner.get(f"{path}?variant=gpu")
+    assert (its_own["digest"], its_own["variants"]) == (gpu, shown["variants"])
+    components = owner.get(f"{path}/sbom?variant=gpu")["components"]
+    assert "pkg:pypi/nvidia-cublas@13.1" in {component.get("purl") for component in components}
+    engine.docker("load", stdin=owner.archive("d" * 40, "?variant=gpu"))
+    assert engine.docker("inspect", "--format", "{{.Id}}", variant["name"]) == gpu
+
+
+def test_a_variant_that_is_not_there_is_told(owner: Owner) -> None:
+    told = owner.get(f"{owner.path}/images/v1?variant=gpu", status=422)
+    assert told["code"] == "no-such-variant"
+    assert "its variants: none" in told["error"]
+    owner.get(f"{owner.path}/images/v1?variant=npu", status=400)
 
 
 def test_the_same_image_is_the_same_file(owner: Owner) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from buildpacks.image.document import table
 from buildpacks.image.store import APP_PATH, LayerStore
 from buildpacks.image.verified import verified
 from buildpacks.order import BigFile, BuildFailed, Json
@@ -26,12 +27,13 @@ class StoringKitchen(FakeKitchen):
     def __init__(self, root: Path) -> None:
         super().__init__()
         self.store = LayerStore(root=root)
+        self.more: dict[str, Json] = {"layers": []}
 
     def make(self, job: Job, tree: Tree) -> Image:
         sealed = self.store.seal(tree.root, APP_PATH)
         layer: dict[str, Json] = {"diff_id": sealed.diff_id, "kind": "app", "path": "", "size_bytes": 1}
         image = super().make(job, tree)
-        return replace(image, config={**image.config, "layers": [layer]})
+        return replace(image, config={**image.config, **self.more, "layers": [*_list(self.more["layers"]), layer]})
 
 
 @pytest.fixture
@@ -136,6 +138,43 @@ def test_a_second_build_that_makes_another_image_fails_with_what_differs(corrido
         ["labels of the configuration"],
     )
     assert corridor.serving() == pushed.commit
+
+
+def test_a_second_build_without_the_second_image_or_with_another_one_fails_with_what_differs(
+    corridor: Corridor,
+) -> None:
+    here = corridor.settings.state / "gpu"
+    layers: list[Json] = [_deps(corridor, here, text) for text in ("processors", "cards", "other cards")]
+    doc: dict[str, Json] = {"layers": layers[:1], "variants": {"gpu": {"layers": layers[1:2], "buildpacks": []}}}
+    kitchen = corridor.kitchen
+    assert isinstance(kitchen, StoringKitchen)
+    kitchen.more = doc
+    pushed = push(corridor)
+    (same,) = corridor.carry_out(errand(corridor, pushed, BuildKind.VERIFY))
+    assert same.state is BuildState.SUCCEEDED, corridor.log(same.id)
+    assert "The same variant gpu: sha256:" in corridor.log(same.id)
+    kitchen.again = {"variants": {"gpu": {"layers": layers[2:], "buildpacks": []}}}
+    (differs,) = corridor.carry_out(errand(corridor, pushed, BuildKind.VERIFY))
+    assert differs.failure is not None
+    assert [str(line)[:46] for line in _list(differs.failure.fields["what"])] == [
+        f"variant gpu: layers/x/deps: {str(table(layers[1])['diff_id'])[:18]}"
+    ]
+    kitchen.again = {"variants": {}}
+    (lacks,) = corridor.carry_out(errand(corridor, pushed, BuildKind.VERIFY))
+    assert lacks.failure is not None
+    assert lacks.failure.fields["what"] == ["variant gpu is not in the second build"]
+
+
+def _deps(corridor: Corridor, folder: Path, text: str) -> dict[str, Json]:
+    folder.mkdir()
+    (folder / "package.py").write_text(text)
+    sealed = LayerStore(root=corridor.settings.state).seal(folder, "layers/x/deps")
+    return {"diff_id": sealed.diff_id, "kind": "layer", "path": "x/deps", "size_bytes": 1}
+
+
+def _list(value: Json) -> list[Json]:
+    assert isinstance(value, list)
+    return value
 
 
 def test_a_layer_that_was_changed_in_the_store_is_found(corridor: Corridor) -> None:

@@ -89,3 +89,20 @@ def test_weights_without_their_class_are_refused_with_the_code_to_write(repo: Re
     said = repo.push(check=False)
     assert "main" in said.verdicts, said.text
     assert said.line_with("predict.py")
+
+
+@pytest.mark.once
+def test_a_file_of_keras_2_is_served_with_a_warning_where_keras_3_still_reads_it(repo: Repo, server: Server) -> None:
+    said = push_and_ask(repo, server, model_cases("tensorflow")["keras-2-h5"])
+    assert "old.h5 was written by keras 2.21.0, and 3." in said
+    assert "Keras 3 reads only part of what Keras 2 wrote" in said
+
+
+@pytest.mark.once
+def test_a_file_of_keras_2_that_keras_3_does_not_read_is_refused_with_the_way_out(repo: Repo, server: Server) -> None:
+    case = model_cases("tensorflow")["keras-2-lstm"]
+    case.put(repo.path)
+    repo.commit()
+    said = repo.push(check=False)
+    assert "old-lstm.h5 is of Keras 2, and Keras 3 does not read it" in said.verdicts["main"]
+    assert said.line_with("tf_keras.models.load_model(...).export('model') makes a SavedModel that is served as it is")

@@ -41,6 +41,14 @@ def _torch_arguments() -> tuple[str, ...]:
     return ("--find-links", str(torch_wheels() / "simple/torch"))
 
 
+def _without_tensorflow() -> tuple[str, ...]:
+    # tf-keras, which is Keras 2, asks for tensorflow, and the build for processors has another name.
+    excludes = Path.home() / ".cache/algo-tests/frameworks/excludes-tensorflow.txt"
+    excludes.parent.mkdir(parents=True, exist_ok=True)
+    excludes.write_text("tensorflow\n")
+    return ("--excludes", str(excludes))
+
+
 FAMILIES: Mapping[str, Family] = {
     "tables": Family(
         packages=(
@@ -54,7 +62,9 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "catboost": Family(packages=("catboost==1.2.10",)),
     "mlflow": Family(packages=("mlflow-skinny==3.17.2", "scikit-learn==1.7.2", "pandas==2.3.3")),
-    "tensorflow": Family(packages=("tensorflow-cpu==2.21.0", "keras==3.15.1")),
+    "tensorflow": Family(
+        packages=("tensorflow-cpu==2.21.0", "keras==3.15.1", "tf-keras==2.21.0"), more=_without_tensorflow
+    ),
     "torch": Family(packages=("torch==2.15.0+cpu", "transformers==5.23.0"), more=_torch_arguments),
 }
 

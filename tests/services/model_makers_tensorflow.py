@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+import tf_keras  # type: ignore[import-not-found, unused-ignore]  # Keras 2, in this program's environment alone
 
 OUT = Path(sys.argv[1])
 ASKED = [[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6.0, 2.5]]
@@ -119,5 +120,22 @@ cases.append(
         ],
     }
 )
+
+# What Keras 2 writes: plain layers that Keras 3 reads, layers with arguments that it no longer takes, and a folder
+# that TensorFlow itself reads, whoever wrote it.
+tf_keras.utils.set_random_seed(7)
+written = {"framework": "keras", "written_by": f"keras {tf_keras.__version__}", "format": "h5"}
+old = tf_keras.Sequential([tf_keras.layers.Input((4,)), tf_keras.layers.Dense(3, activation="softmax")])
+answer = shortest(old.predict(ROWS, verbose=0))
+old.save(OUT / "old.h5")
+case("keras-2-h5", "old.h5", written, answer)
+old.save(OUT / "old-saved", save_format="tf")
+case("keras-2-savedmodel", "old-saved", {"framework": "tensorflow", "format": "savedmodel"}, answer)
+tf_keras.Sequential([tf_keras.layers.Input((4, 2)), tf_keras.layers.LSTM(3)]).save(OUT / "old-lstm.h5")
+cases.append({"name": "keras-2-lstm", "file": "old-lstm.h5", "serve": written, "calls": []})
+tf_keras.Sequential([tf_keras.layers.Input((8, 8, 3)), tf_keras.layers.DepthwiseConv2D(3)]).save(
+    OUT / "old-depthwise.h5"
+)
+cases.append({"name": "keras-2-depthwise", "file": "old-depthwise.h5", "serve": written, "calls": []})
 
 (OUT / "cases.json").write_text(json.dumps(cases))

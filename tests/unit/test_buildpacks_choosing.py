@@ -136,6 +136,7 @@ def test_any_bytes_as_buildpacks_file_are_read_or_refused(data: bytes) -> None:
 _NAMES = st.text(alphabet="abcdefghij0123456789-", min_size=1, max_size=12).filter(lambda text: text[0] != "-")
 
 
+@pytest.mark.conformance("2-list")
 @given(
     st.lists(st.tuples(_NAMES, _NAMES, st.sampled_from(["", "#v1", "#main"])), max_size=8),
     st.sampled_from(["\n", "\r\n"]),
@@ -181,6 +182,7 @@ value = "model.joblib"
 """
 
 
+@pytest.mark.conformance("1.9-project")
 def test_a_project_descriptor_is_read_whole_and_says_what_it_cannot_do() -> None:
     found = parse_descriptor(DESCRIPTOR.encode(), OWN)
     assert [(item.kind, item.location) for item in (*found.pre, *found.group, *found.post)] == [
@@ -195,6 +197,7 @@ def test_a_project_descriptor_is_read_whole_and_says_what_it_cannot_do() -> None
     assert found.untold == ("io.buildpacks.builder",)
 
 
+@pytest.mark.conformance("1.9-project")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -370,6 +373,7 @@ def left(root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir())
 
 
+@pytest.mark.conformance("1.9-project")
 def test_exclude_takes_away_and_include_keeps(tmp_path: Path) -> None:
     for name, act in (("a", remove_matching), ("b", keep_matching)):
         root = tmp_path / name

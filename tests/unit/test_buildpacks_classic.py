@@ -24,6 +24,7 @@ default_process_types:
 """
 
 
+@pytest.mark.conformance("2-release")
 def test_process_types_and_variables_of_a_release_are_read() -> None:
     found = parse_release(RELEASE, "python")
     assert found["default_process_types"] == {
@@ -32,6 +33,7 @@ def test_process_types_and_variables_of_a_release_are_read() -> None:
     assert found["config_vars"] == {"LANG": "en_US.UTF-8", "DEBUG": "a: b # c"}
 
 
+@pytest.mark.conformance("2-release")
 @pytest.mark.parametrize("text", ["", "--- {}", "---\n", "---\naddons: []\ndefault_process_types: {}\n", "{}\n"])
 def test_an_empty_release_says_nothing(text: str) -> None:
     assert parse_release(text, "x") == {"default_process_types": {}, "config_vars": {}}
@@ -63,12 +65,14 @@ def test_a_procfile_overrides_the_types_of_a_release() -> None:
     assert merge_types({"web": "a", "worker": "b"}, {"web": "c"}) == {"web": "c", "worker": "b"}
 
 
+@pytest.mark.conformance("2-export")
 def test_only_variables_that_changed_are_exported() -> None:
     before = {"PATH": "/bin", "SAME": "1", "PWD": "/a"}
     after = b"PATH=/x:/bin\0SAME=1\0PWD=/b\0SHLVL=2\0NEW=a=b\nc\0BASH_FUNC_f%%=() { :; }\0"
     assert changed_variables(before, after) == {"PATH": "/x:/bin", "NEW": "a=b\nc"}
 
 
+@pytest.mark.conformance("2-settings")
 def test_scripts_get_what_the_api_names_and_nothing_of_ours() -> None:
     given_env = {
         "PATH": "/bin", "HOME": "/h", "CNB_STACK_ID": "s", "BP_X": "1", "ALGO_GROUND": "g", "GIT_DIR": "/g",

@@ -152,16 +152,20 @@ def specs(*models: ModelFile, with_code: bool = False, declared: bool = False) -
         (ModelFile("m.cbm", "catboost", "cbm"), ["catboost"]),
         (ONNX, ["onnxruntime"]),
         (SCRIPT, ["torch", "numpy"]),
-        (EXPORT, ["torch>=2.15.0", "numpy"]),
+        (EXPORT, ["torch>=2.15.0,<3", "numpy"]),
         (KERAS, ["keras==3.15.1", "tensorflow"]),
-        (ModelFile("m.h5", "keras", "h5", "2.11.0"), ["tensorflow", "h5py"]),
-        (ModelFile("m", "tensorflow", "savedmodel", "2.21.0"), ["tensorflow>=2.21.0"]),
+        (ModelFile("m.h5", "keras", "h5", "2.11.0"), ["tensorflow", "keras", "h5py"]),
+        (ModelFile("m", "tensorflow", "savedmodel", "2.21.0"), ["tensorflow>=2.21.0,<3"]),
         (ModelFile("m", "tensorflow", "savedmodel", "1.15.0"), ["tensorflow"]),
-        (ModelFile("m", "transformers", "dir", "5.1.0"), ["transformers>=5.1.0", "torch"]),
+        (ModelFile("m", "transformers", "dir", "5.1.0"), ["transformers>=5.1.0,<6", "torch"]),
         (ModelFile("m", "transformers", "dir", "4.6.0.dev0"), ["transformers", "torch"]),
         (ModelFile("m", "mlflow", "dir", "3.17.2", {"flavors": "sklearn", "requirements_file": "m/requirements.txt",
                                                     "requirements": '["mlflow==3.17.2", "scikit-learn==1.9.1"]'}),
          ["mlflow-skinny==3.17.2", "scikit-learn==1.9.1", "numpy", "pandas"]),
+        (ModelFile("m", "mlflow", "dir", "3.17.2", {"flavors": "sklearn", "requirements_file": "m/requirements.txt",
+                                                    "requirements": '["scikit-learn"]',
+                                                    "native": "scikit-learn 1.9.1"}),
+         ["scikit-learn==1.9.1", "mlflow-skinny", "numpy", "pandas"]),
         (ModelFile("m", "mlflow", "dir", "", {"flavors": "python_function, lightgbm"}),
          ["mlflow-skinny", "numpy", "pandas", "lightgbm"]),
         (ModelFile("m", "gguf", "gguf"), []),
@@ -175,6 +179,33 @@ def test_code_with_a_list_of_its_own_gets_only_the_versions_that_files_are_bound
     models = [SK, ONNX, KERAS, SCRIPT]
     assert specs(*models, with_code=True, declared=True) == ["scikit-learn==1.5.2", "keras==3.15.1"]
     assert "onnxruntime" in specs(*models, with_code=True, declared=False)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "written_by"),
+    [
+        (SK, "scikit-learn", "1.5.2"), (XGB, "xgboost", "3.2.0"), (EXPORT, "torch", "2.15.0"),
+        (KERAS, "keras", "3.15.1"), (ModelFile("m.h5", "keras", "h5", "2.11.0"), "keras", "2.11.0"),
+        (ModelFile("m", "tensorflow", "savedmodel", "2.21.0"), "tensorflow", "2.21.0"),
+        (ModelFile("m", "transformers", "dir", "5.1.0"), "transformers", "5.1.0"),
+        (ModelFile("m", "mlflow", "dir", "3.1", {"flavors": "sklearn", "requirements_file": "m/requirements.txt",
+                                                 "requirements": '["scikit-learn==1.9.1"]',
+                                                 "native": "scikit-learn 1.9.1"}), "scikit-learn", "1.9.1"),
+    ],
+)  # fmt: skip
+def test_the_plan_says_who_wrote_a_model_so_that_the_lock_is_held_against_it(
+    model: ModelFile, name: str, written_by: str
+) -> None:
+    found = [p for p in packages_for([model], with_code=False, declared=False) if p["written_by"]]
+    assert [(p["spec"].split("=")[0].rstrip(">"), p["written_by"], p["kind"]) for p in found] == [
+        (name, written_by, model.kind)
+    ]
+    assert found[0]["why"] == f"{model.path} was written by it"
+
+
+def test_a_file_that_does_not_say_its_writer_claims_none() -> None:
+    for model in (SCRIPT, ONNX, ModelFile("m.h5", "keras", "h5"), ModelFile("m", "transformers", "dir", "5.0.0.dev0")):
+        assert [p["spec"] for p in packages_for([model], with_code=False, declared=False) if p["written_by"]] == []
 
 
 def test_a_development_version_is_in_no_index() -> None:
@@ -234,7 +265,8 @@ def test_a_policy_that_is_none_is_refused_with_its_reason(policy: str, word: str
         ("keras", "2.11.0", "3.15.1", "h5", WARN), ("keras", "3.15.1", "2.15.0", "keras", REFUSE),
         ("keras", "3.15.1", "3.2.0", "keras", WARN), ("keras", "3.2.0", "3.15.1", "keras", None),
         ("tensorflow", "2.12.0", "2.21.0", "savedmodel", None), ("tensorflow", "2.21.0", "2.12.0", "savedmodel", WARN),
-        ("torch", "2.15.0+cpu", "2.9.1", "export", REFUSE), ("torch", "1.13.1", "2.15.0", "torchscript", None),
+        ("torch", "2.15.0+cpu", "2.9.1", "export", REFUSE), ("torch", "2.15.0", "2.9.1", "", REFUSE),
+        ("torch", "1.13.1", "2.15.0", "torchscript", None), ("transformers", "5.9.0", "5.1.0", "dir", WARN),
         ("transformers", "5.1.0", "4.50.0", "dir", WARN), ("transformers", "4.6.0", "5.1.0", "dir", None),
         ("lightgbm", "3.0", "4.7.0", "text", None),
     ],

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from buildpacks.packs.algo_model.source import Entry, find_entry
+from buildpacks.packs.algo_python.manager import read_manager
+from buildpacks.packs.algo_python.wanted import Wanted, read_wanted
 from buildpacks.packs.cnb import PackFailed
 
 PREDICT = "def predict(x): ...\n"
@@ -56,7 +58,7 @@ def test_predict_py_is_found_by_its_syntax_tree(tmp_path: Path, source: str, kin
 @pytest.mark.parametrize(
     ("files", "entry"),
     [
-        ({"cog.yaml": "build:\n  gpu: true\npredict: 'predict.py:Predictor'\n", "predict.py": COG},
+        ({"cog.yaml": "build:\n  gpu: false\npredict: 'predict.py:Predictor'\n", "predict.py": COG},
          Entry("cog", "predict.py", "Predictor", "cog.yaml line 3: predict: predict.py:Predictor")),
         ({"cog.yaml": "run: run.py\n", "run.py": "class Runner:\n    def run(self): ...\n"},
          Entry("cog", "run.py", "Runner", "cog.yaml line 1: run: run.py")),
@@ -98,6 +100,105 @@ def test_packages_that_cog_yaml_names_come_with_the_entry(tmp_path: Path) -> Non
     entry = find_entry(write(tmp_path, {"cog.yaml": text, "predict.py": COG}), "")
     assert entry is not None
     assert entry.packages == (("numpy==2.1.0", "cog.yaml"), ("pandas", "cog.yaml"))
+
+
+def test_a_requirements_file_that_cog_yaml_names_comes_with_the_entry_and_the_list_at_the_top_by_itself(
+    tmp_path: Path,
+) -> None:
+    text = "build:\n  python_requirements: {}\n  python_packages: [six]\npredict: predict.py:Predictor\n"
+    needs = "# for Cog\nnumpy==2.1.0  # as trained\n-r more.txt\nhttps://x/y.whl\npandas[xml]>=2\n"
+    files = {"cog.yaml": text.format("cog/needs.txt"), "predict.py": COG, "cog/needs.txt": needs}
+    entry = find_entry(write(tmp_path, files), "")
+    assert entry is not None
+    assert entry.packages == (
+        ("numpy==2.1.0", "cog/needs.txt"), ("pandas[xml]>=2", "cog/needs.txt"), ("six", "cog.yaml"),
+    )  # fmt: skip
+    write(tmp_path, {"cog.yaml": text.format("requirements.txt"), "requirements.txt": "numpy\n"})
+    entry = find_entry(str(tmp_path), "")
+    assert entry is not None
+    assert entry.packages == (("six", "cog.yaml"),)
+
+
+def test_what_cog_yaml_asks_for_and_nobody_does_is_told(tmp_path: Path) -> None:
+    text = (
+        "build:\n  gpu: true\n  system_packages:\n    - ffmpeg\n    - libgl1\n  run:\n    - make\n"
+        "predict: predict.py:Predictor\n"
+    )
+    entry = find_entry(write(tmp_path, {"cog.yaml": text, "predict.py": COG, "Aptfile": "ffmpeg\n"}), "")
+    assert entry is not None
+    assert [note.split(",")[0].split(";")[0] for note in entry.notes] == [
+        "cog.yaml names system packages", "cog.yaml has build.run commands", "cog.yaml asks for a GPU",
+    ]  # fmt: skip
+    assert entry.notes[0].endswith(r": printf '%s\n' libgl1 >> Aptfile")
+    quiet = find_entry(write(tmp_path, {"cog.yaml": "predict: predict.py:Predictor\n"}), "")
+    assert quiet is not None
+    assert quiet.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({"cog.yaml": 'build:\n  python_version: "3.11"\n'}, Wanted("==3.11.*", "cog.yaml")),
+        ({"cog.yaml": "build:\n  python_version: 3.10\n"}, Wanted("==3.10.*", "cog.yaml")),
+        ({"cog.yaml": "build:\n  python_version: 3.11.4\n"}, Wanted("==3.11.*", "cog.yaml", "3.11.4")),
+        ({"cog.yaml": "build:\n  python_version: 3.10\n", ".python-version": "3.11\n"},
+         Wanted("==3.11.*", ".python-version")),
+        ({"cog.yaml": "predict: p.py:P\n"}, Wanted("", "default")),
+        ({"cog.yaml": "\tpython_version"}, Wanted("", "default")),
+    ],
+)  # fmt: skip
+def test_the_python_of_cog_yaml_is_asked_for(tmp_path: Path, files: dict[str, str], wanted: Wanted) -> None:
+    assert read_wanted(write(tmp_path, files), {}) == wanted
+
+
+def test_a_python_of_cog_yaml_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PackFailed) as caught:
+        read_wanted(write(tmp_path, {"cog.yaml": "build:\n  python_version: newest\n"}), {})
+    assert (caught.value.code, caught.value.fields) == ("python-version-bad", {"file": "cog.yaml", "found": "newest"})
+
+
+def test_the_requirements_file_of_cog_yaml_is_read_before_others_of_odd_names(tmp_path: Path) -> None:
+    files = {"cog.yaml": "build:\n  python_requirements: requirements_cog.txt\n", "requirements_a.txt": "a\n",
+             "requirements_b.txt": "b\n", "requirements_cog.txt": "six==1.17.0\n"}  # fmt: skip
+    manager = read_manager(write(tmp_path, files))
+    assert (manager.file, dict(manager.named)) == ("requirements_cog.txt", {"six": "==1.17.0"})
+
+
+@pytest.mark.parametrize(
+    ("env", "files", "file"),
+    [
+        ({"SAGEMAKER_PROGRAM": "serve.py"}, {"code/serve.py": SAGEMAKER}, "code/serve.py"),
+        ({"SAGEMAKER_PROGRAM": "serve"}, {"serve.py": SAGEMAKER, "code/other.py": ""}, "serve.py"),
+        ({"SAGEMAKER_PROGRAM": "serve.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/src"},
+         {"src/serve.py": SAGEMAKER, "code/serve.py": SAGEMAKER}, "src/serve.py"),
+        ({"SAGEMAKER_PROGRAM": "serve.py", "SAGEMAKER_SUBMIT_DIRECTORY": "s3://bucket/source.tar.gz"},
+         {"code/serve.py": SAGEMAKER}, "code/serve.py"),
+        ({"SAGEMAKER_PROGRAM": "serve.py"}, {"code/serve.py": SAGEMAKER, "inference.py": SAGEMAKER}, "code/serve.py"),
+    ],
+)  # fmt: skip
+def test_the_program_that_sagemaker_is_told_is_found_where_it_looks(
+    tmp_path: Path, env: dict[str, str], files: dict[str, str], file: str
+) -> None:
+    entry = find_entry(write(tmp_path, files), "", env)
+    assert entry is not None
+    assert (entry.kind, entry.file) == ("sagemaker", file)
+    assert entry.why == f"{file} line 1: SageMaker's model_fn, predict_fn (SAGEMAKER_PROGRAM)"
+
+
+@pytest.mark.parametrize(
+    ("files", "fields"),
+    [
+        ({"inference.py": SAGEMAKER}, {"file": "serve.py", "expected": "the file that SAGEMAKER_PROGRAM names"}),
+        ({"serve.py": "x = 1\n"},
+         {"file": "serve.py", "expected": "model_fn, predict_fn or transform_fn (SAGEMAKER_PROGRAM)"}),
+    ],
+)  # fmt: skip
+def test_a_program_of_sagemaker_that_cannot_be_called_is_refused(
+    tmp_path: Path, files: dict[str, str], fields: dict[str, str]
+) -> None:
+    with pytest.raises(PackFailed) as caught:
+        find_entry(write(tmp_path, files), "", {"SAGEMAKER_PROGRAM": "serve.py"})
+    assert (caught.value.code, caught.value.fields) == ("entrypoint-missing", fields)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +293,8 @@ def test_a_predict_py_that_is_only_a_program_gives_way_to_a_contract(tmp_path: P
         ({"cog.yaml": "predict: a.py:P\nrun: b.py:R\n"}, "cog-yaml", "message",
          "it has run and predict; one of them says what is called"),
         ({"cog.yaml": "\tpredict: a\n"}, "cog-yaml", "message", "line 1 is indented with a tab"),
+        ({"cog.yaml": "build:\n  python_requirements: gone.txt\npredict: p.py:Predictor\n", "p.py": COG},
+         "cog-yaml", "message", "python_requirements is gone.txt, which is no file of this repository"),
         ({"cog.yaml": "predict\n"}, "cog-yaml", "message", "it has no KEY: VALUE at its top"),
         ({"cog.yaml": "build:\n  gpu: x\npredict\n"}, "cog-yaml", "message", "line 3 is not KEY: VALUE: predict"),
         ({"src/a.py": KIT, "src/b.py": KIT}, "ambiguous-entrypoint", "setting", "src/a.py:apply"),

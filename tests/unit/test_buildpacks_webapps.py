@@ -32,7 +32,29 @@ def find(folder: Path, files: Mapping[str, str]) -> WebApp:
     return found
 
 
+MANAGE = (
+    "import os, sys\n\ndef main():\n    os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n"
+    "    from django.core.management import execute_from_command_line\n    execute_from_command_line(sys.argv)\n"
+)
+DJANGO = "import os\nfrom django.core.wsgi import get_wsgi_application\n\napplication = get_wsgi_application()\n"
+ASGI = DJANGO.replace("wsgi", "asgi")
+
+
 STARTS = [
+    ({"manage.py": MANAGE, "shop/wsgi.py": DJANGO}, f"gunicorn shop.wsgi:application --bind {HOST}:$PORT"),
+    (
+        {"manage.py": MANAGE, "shop/wsgi.py": DJANGO, "shop/asgi.py": ASGI},
+        f"gunicorn shop.wsgi:application --bind {HOST}:$PORT",
+    ),
+    ({"manage.py": MANAGE, "shop/asgi.py": ASGI}, f"uvicorn shop.asgi:application --host {HOST} --port $PORT"),
+    (
+        {"manage.py": MANAGE, "shop/wsgi.py": DJANGO, "old/wsgi.py": DJANGO},
+        f"gunicorn shop.wsgi:application --bind {HOST}:$PORT",
+    ),
+    (
+        {"manage.py": MANAGE.replace("shop.settings", "conf.prod"), "web/wsgi.py": DJANGO, "web/app.py": FLASK},
+        f"gunicorn web.wsgi:application --bind {HOST}:$PORT",
+    ),
     ({"app.py": FLASK}, f"gunicorn app:app --bind {HOST}:$PORT"),
     ({"hello.py": FLASK}, f"gunicorn hello:app --bind {HOST}:$PORT"),
     ({"app.py": FLASK, "tools.py": FLASK}, f"gunicorn app:app --bind {HOST}:$PORT"),
@@ -137,6 +159,11 @@ def test_what_is_no_app_is_none(files: dict[str, str], tmp_path: Path) -> None:
 
 
 UNSURE = [
+    (
+        {"manage.py": MANAGE.replace("shop.settings", "x.y"), "a/wsgi.py": DJANGO, "b/wsgi.py": DJANGO},
+        ["a.wsgi:application", "b.wsgi:application"],
+    ),
+    ({"manage.py": MANAGE, "shop/wsgi.py": DJANGO, "app.py": FLASK}, ["shop.wsgi:application", "app:app"]),
     ({"app.py": FLASK, "main.py": FASTAPI}, ["app:app", "main:api"]),
     ({"one.py": FLASK, "two.py": FLASK}, ["one:app", "two:app"]),
     ({"app.py": STREAMLIT, "main.py": FASTAPI}, ["streamlit run app.py", "main:api"]),
@@ -155,6 +182,32 @@ def test_two_apps_are_refused_with_the_line_of_each(files: dict[str, str], parts
     for line, part in zip(lines, parts, strict=True):
         assert line.startswith("web: ")
         assert part in line
+
+
+def test_what_django_needs_and_nobody_does_for_it_is_told(tmp_path: Path) -> None:
+    files = {"manage.py": MANAGE, "shop/wsgi.py": DJANGO, "shop/settings.py": "DEBUG = False\nALLOWED_HOSTS = []\n"}
+    found = find(tmp_path, files)
+    assert found.why == (
+        "shop/wsgi.py line 4: application = get_wsgi_application(); collectstatic and migrate are not run; "
+        "shop/settings.py line 2 allows no host but localhost: ALLOWED_HOSTS = []"
+    )
+    assert [package["spec"] for package in found.packages] == ["django", "gunicorn"]
+    (tmp_path / "shop/settings.py").write_text("ALLOWED_HOSTS = ['*']\n")
+    again = find_web_app(str(tmp_path))
+    assert again is not None
+    assert again.why.endswith("; collectstatic and migrate are not run")
+
+
+def test_a_django_project_without_a_file_to_start_is_refused_with_the_line(tmp_path: Path) -> None:
+    with pytest.raises(PackFailed) as refused:
+        find_web_app(fill(tmp_path, {"manage.py": MANAGE, "shop/wsgi.py": "# gone\n"}))
+    line = f"web: gunicorn shop.wsgi:application --bind {HOST}:$PORT"
+    assert (refused.value.code, refused.value.fields) == ("django-no-wsgi", {"package": "shop", "line": line})
+
+
+def test_the_manage_file_of_another_tool_is_no_django_project(tmp_path: Path) -> None:
+    files = {"manage.py": "from flask_script import Manager\n", "app.py": FLASK, "old/wsgi.py": DJANGO}
+    assert find(tmp_path, files).framework == "flask"
 
 
 def test_a_file_that_the_app_imports_is_a_part_of_it(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ DOC: dict[str, Json] = {
 }  # fmt: skip
 
 
+@pytest.mark.conformance("1.9-rebase")
 def test_a_rebase_changes_the_base_and_nothing_else() -> None:
     new = make_stack("bookworm-2", "b", pythons=(StackPython(version="3.11.9", path="/usr/bin/python3.11"),))
     moved = rebase(DOC, new)
@@ -75,6 +76,7 @@ def _run_with(**config: Json) -> BaseImage:
     return replace(OLD.run, config={**OLD.run.config, **config})
 
 
+@pytest.mark.conformance("1.9-rebase")
 @pytest.mark.parametrize(
     ("changes", "what", "made_for", "found"),
     [

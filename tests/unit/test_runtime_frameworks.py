@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,11 +14,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from runtime.frameworks.blame import refusal_of
 from runtime.frameworks.casting import ArraySpec, array_from_json, cast_tensor
 from runtime.frameworks.loaded import NeedsCode, Origin, failure_of
 from runtime.frameworks.sklearn import estimator_of
 from runtime.frameworks.tensor_model import Signature, TensorModel, zeros_body
-from runtime.frameworks.transformers import TextModel
+from runtime.frameworks.transformers import TextModel, judge_failure
 from runtime.jsontext import plain
 from runtime.model import Tensor, TensorSpec
 from runtime.refusal import Refused
@@ -193,6 +196,155 @@ def test_a_string_is_no_number_for_a_model_of_numbers_even_when_it_reads_like_on
     ]
 
 
+class InvalidArgumentError(Exception):
+    """As TensorFlow names it."""
+
+
+class InvalidArgument(Exception):  # noqa: N818 -- the name is what is looked at
+    """As onnxruntime names it."""
+
+
+@pytest.mark.parametrize(
+    ("exc", "message"),
+    [
+        (IndexError("index out of range in self"), "index out of range in self"),
+        (
+            RuntimeError(
+                'Traceback of TorchScript:\n  File "/x/site-packages/shape.py", line 1\n'
+                "RuntimeError: addmm: mat1 and mat2 shapes cannot be multiplied (1x3 and 4x5)\n"
+            ),
+            "addmm: mat1 and mat2 shapes cannot be multiplied (1x3 and 4x5)",
+        ),
+        (AssertionError("Guard failed: input.size()[1] == 4"), "Guard failed: input.size()[1] == 4"),
+        (
+            InvalidArgumentError("Graph execution error:\n\nindices[0,1] = 99 is not in [0, 5)\n\t [[{{node x}}]]"),
+            "indices[0,1] = 99 is not in [0, 5)",
+        ),
+        (
+            InvalidArgument(
+                "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Non-zero status code returned while running Gather node. "
+                "Name:'' Status Message: indices element out of data bounds, idx=99 must be within [-3,2]"
+            ),
+            "indices element out of data bounds, idx=99 must be within [-3,2]",
+        ),
+        (
+            ValueError("Found unknown categories ['x'] in column 0 during transform"),
+            "Found unknown categories ['x'] in column 0 during transform",
+        ),
+        (ValueError("Input X contains NaN.\nSee the documentation"), "Input X contains NaN."),
+    ],
+)
+def test_what_a_framework_says_of_the_input_is_the_callers_move(exc: Exception, message: str) -> None:
+    refusal = refusal_of(exc, "/instances")
+    assert refusal is not None
+    assert refusal.status == 422
+    assert [(flaw.path, flaw.message) for flaw in refusal.flaws] == [
+        ("/instances", f"the model did not take it: {message}")
+    ]
+
+
+@pytest.mark.parametrize(
+    "exc",
+    [
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes for the shape"),
+        KeyError("shape"),
+        ValueError("the database is away"),
+        RuntimeError(""),
+        AssertionError(),
+        OSError("index out of range"),
+    ],
+)
+def test_any_other_failure_is_the_models(exc: Exception) -> None:
+    assert refusal_of(exc, "") is None
+
+
+def test_a_category_that_the_model_never_saw_is_named_to_the_caller() -> None:
+    from sklearn.preprocessing import OneHotEncoder
+
+    from runtime.frameworks.sklearn import make_sklearn_model
+
+    model = make_sklearn_model(make_pipeline(OneHotEncoder(), LogisticRegression()).fit([["a"], ["b"]], [0, 1]))
+    assert plain(model.native([["a"]])) == {"predictions": [0]}
+    with pytest.raises(Refused) as caught:
+        model.native({"instances": [["z"]]})
+    assert caught.value.flaws[0].path == "/instances"
+    assert "Found unknown categories ['z'] in column 0" in caught.value.flaws[0].message
+
+
+def test_a_failure_about_the_input_of_a_first_call_is_told_as_the_framework_said_it() -> None:
+    def run(arrays: Mapping[str, Any]) -> Mapping[str, Any]:
+        raise IndexError("index out of range in self")
+
+    signature = Signature(inputs=(spec(),), outputs=(), run=run)
+    model = TensorModel(signatures={"s": signature}, default="s", title="t", platform="p")
+    with pytest.raises(Refused) as caught:
+        model.native([[1, 2]])
+    failure = failure_of(caught.value, origin("onnx", None, "1.32.0"), "example-failed")
+    assert (failure.code, failure.fields["type"]) == ("example-failed", "IndexError")
+
+
+class Pipeline:
+    """A pipeline of transformers as far as a failure of it is judged: a word is a token."""
+
+    def __init__(self, positions: int | None, padding: int | None = None) -> None:
+        self.model = self
+        self.config = SimpleNamespace(max_position_embeddings=positions)
+        self._table = SimpleNamespace(padding_idx=padding)
+
+    def tokenizer(self, text: str) -> dict[str, list[int]]:
+        return {"input_ids": [0 for _ in text.split()]}
+
+    def named_modules(self) -> list[tuple[str, object]]:
+        return [("", self), ("bert.embeddings.position_embeddings", self._table)]
+
+
+class PipelineException(Exception):  # noqa: N818 -- as transformers names it
+    """No mask."""
+
+
+TOO_MANY = RuntimeError("The expanded size of the tensor (6) must match the existing size (4)")
+
+
+@pytest.mark.parametrize(
+    ("asked", "task", "parameters", "exc", "path", "message"),
+    [
+        (Pipeline(4), "fill-mask", {}, TOO_MANY, "/inputs/0", "the text has 5 tokens; this model takes at most 4"),
+        (
+            Pipeline(6, padding=1),  # RoBERTa's positions begin behind the padding's
+            "text-classification", {}, IndexError("index out of range in self"), "/inputs/0",
+            "the text has 5 tokens; this model takes at most 4",
+        ),
+        (
+            Pipeline(8), "text-generation", {"max_new_tokens": 9}, IndexError("index out of range in self"),
+            "/inputs/0", "the text has 5 tokens, and 9 more were asked for; this model takes at most 8 together",
+        ),
+        (
+            Pipeline(8), "text-generation", {"tp_k": 1}, ValueError("`model_kwargs` are not used: ['tp_k']"),
+            "/parameters", "`model_kwargs` are not used: ['tp_k']",
+        ),
+        (
+            Pipeline(8), "fill-mask", {}, PipelineException("No mask_token ([MASK]) found on the input"), "/inputs/0",
+            "No mask_token ([MASK]) found on the input",
+        ),
+        (
+            Pipeline(None), "feature-extraction", {}, IndexError("index out of range in self"), "/inputs/0",
+            "the model did not take it: index out of range in self",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_caller_of_a_pipeline_did_wrong_is_told_with_its_place(
+    asked: Pipeline, task: str, parameters: dict[str, Any], exc: Exception, path: str, message: str
+) -> None:
+    refusal = judge_failure(asked, task, "one two three four five", parameters, exc, "/inputs/0")
+    assert refusal is not None
+    assert (refusal.status, [(flaw.path, flaw.message) for flaw in refusal.flaws]) == (422, [(path, message)])
+
+
+def test_a_failure_of_a_pipeline_that_no_caller_can_mend_is_the_models() -> None:
+    for exc in (RuntimeError("the weights are gone"), KeyError("x"), TypeError("unhashable")):
+        assert judge_failure(Pipeline(64), "fill-mask", "one", {}, exc, "") is None
+
+
 @pytest.mark.parametrize("name", ["custom_generate", "trust_remote_code"])
 def test_sec_a_caller_never_chooses_which_code_generates(name: str) -> None:
     model = TextModel(pipeline=lambda text: text, task="text-generation", title="t")
@@ -262,10 +414,16 @@ def origin(framework: str, written_by: str | None, version: str) -> Origin:
         ("xgboost", "xgboost 3.2.0", "3.2.0", "cut", "framework-load-failed"),
         ("torch", "torch 2.15.0", "2.15.0+cpu", "cut", "framework-load-failed"),
         ("onnx", None, "1.32.0", "cut", "framework-load-failed"),
-        ("keras", "keras 2.9.0", "3.15.1", "Unrecognized keyword arguments passed to DepthwiseConv2D", "keras-2-file"),
+        (
+            "keras",
+            "keras 2.9.0",
+            "3.15.1",
+            "Unrecognized keyword arguments passed to DepthwiseConv2D",
+            "old-keras-file",
+        ),
         ("sklearn", "scikit-learn 1.2.2", "1.7.2", "cut", "framework-skew"),
         ("keras", "keras 3.15.1", "3.15.1", "Could not locate class 'Mine'", "framework-load-failed"),
-        ("keras", None, "3.15.1", "Could not locate class 'TFOpLambda'", "keras-2-file"),
+        ("keras", None, "3.15.1", "Could not locate class 'TFOpLambda'", "old-keras-file"),
         ("sklearn", None, "1.7.2", "cut", "load-failed"),
     ],
 )
@@ -275,6 +433,14 @@ def test_a_failed_load_is_told_by_what_its_owner_can_change(
     failure = failure_of(ValueError(message), origin(framework, written_by, version))
     assert failure.code == code
     assert failure.fields["message"] == message
+
+
+def test_every_code_of_a_failed_start_is_one_that_the_server_reads() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (Path(__file__).parents[2] / "runtime").rglob("*.py")]
+    codes = {code for source in sources for code in re.findall(r"BootFailed\(\s*\"([^\"]+)\"", source)}
+    assert {"old-keras-file", "framework-skew", "load-failed"} <= codes
+    # gitserver/targets/readiness.py takes letters and hyphens alone from a release's report
+    assert [code for code in codes if not re.fullmatch(r"[a-z][a-z-]{1,40}", code)] == []
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

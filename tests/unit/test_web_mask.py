@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import re
+from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from gitserver.mask import make_mask
 
+DOCS = Path(__file__).parents[2] / "docs"
 SECRET = "CANARY p@ss/wörd+1"
 RAW = SECRET.encode()
 
@@ -46,6 +49,14 @@ def test_what_names_files_and_buildpacks_is_said_aloud() -> None:
     config = {"BP_BUILDPACKS": "https://example.com/a/b#v1", "BP_TORCH_INDEX": "https://me:secret@example.com/x"}
     printed = "".join(config.values()).encode()
     assert make_mask(config).apply(printed) == config["BP_BUILDPACKS"].encode() + b"[masked]"
+
+
+def test_every_setting_that_users_are_told_of_is_said_aloud_unless_it_may_hold_a_password() -> None:
+    pages = [*(DOCS / "users").glob("*.md"), *(DOCS / "buildpacks").glob("*.md"), DOCS / "cli.md"]
+    told = {name for page in pages for name in re.findall(r"\bBP_[A-Z_]+[A-Z]\b", page.read_text(encoding="utf-8"))}
+    masked = {name for name in told if make_mask({name: "services/iris"}).pattern is not None}
+    assert {"BP_APP_DIR", "BP_REQUIREMENTS"} <= told - masked
+    assert masked <= {"BP_EXTRA_INDEX_URL", "BP_INDEX_URL", "BP_NETRC", "BP_TORCH_INDEX"}
 
 
 def test_a_value_that_looks_like_a_secret_is_masked_under_any_name() -> None:

@@ -40,11 +40,11 @@ def build(context: Context) -> int:
     with open(f"{context.app}/{APTFILE}", "rb") as file:
         data = file.read(MAX_BYTES)
     wanted = parse_aptfile(data)
-    asked = hashlib.sha256(repr([[line.package for line in wanted], LAYOUT, _ground(context)]).encode()).hexdigest()
+    asked = hashlib.sha256(repr([[line.package for line in wanted], LAYOUT, ground_of(context)]).encode()).hexdigest()
     layer, kept = f"{context.layers}/packages", context.restored("packages")
     if kept.get("asked") == asked and os.path.isdir(layer) and context.env.get("ALGO_UPGRADE") != "1":
         step(f"Aptfile: reused, unchanged ({human_size(int(str(kept['size'])))})")
-        _write_env(context, layer)  # the kept ones name the folders of an image
+        write_folders(context, "packages", layer)  # the kept ones name the folders of an image
         context.write_layer("packages", ["launch", "build", "cache"], kept)
         return PASS
     if not wanted:
@@ -66,7 +66,7 @@ def build(context: Context) -> int:
     os.makedirs(layer)
     for archive in apt.download(wanted):
         apt.unpack(archive, layer)
-    _lead_inside(layer)
+    lead_inside(layer)
     shutil.rmtree(apt.folder)
     size_bytes = size_of(layer)
     names = ", ".join(name.split("_")[0] for name in resolved[:_SHOWN])
@@ -74,20 +74,20 @@ def build(context: Context) -> int:
     seconds = time.monotonic() - started_at
     step(f"Aptfile: unpacked {len(resolved)} packages ({human_size(size_bytes)}, {seconds:.1f} s)")
     detail(f"{names}{more}")
-    _write_env(context, layer)
+    write_folders(context, "packages", layer)
     context.write_layer(
         "packages", ["launch", "build", "cache"], {"asked": asked, "resolved": resolved, "size": size_bytes}
     )
     return PASS
 
 
-def _ground(context: Context) -> str:
+def ground_of(context: Context) -> str:
     """What the packages are made for."""
     env = context.env
     return "/".join(env.get(f"CNB_TARGET_{name}", "") for name in ("DISTRO_NAME", "DISTRO_VERSION", "ARCH"))
 
 
-def _lead_inside(layer: str) -> None:
+def lead_inside(layer: str) -> None:
     """Links to absolute paths lead to where the same file lies in this layer, when it lies there."""
     for here, folders, files in os.walk(layer):
         for name in (*folders, *files):
@@ -100,23 +100,28 @@ def _lead_inside(layer: str) -> None:
                 os.symlink(os.path.relpath(f"{layer}{target}", here), path)  # noqa: PTH211 -- no pathlib in buildpacks
 
 
-def _write_env(context: Context, layer: str) -> None:
+def write_folders(context: Context, name: str, layer: str) -> None:
     """The layer's folders on the path variables, behind what was there: nothing of the base is hidden by them."""
-    arch = next(
-        (name for name in sorted(os.listdir(f"{layer}/usr/lib")) if name.endswith("-linux-gnu")), ""
-    ) if os.path.isdir(f"{layer}/usr/lib") else ""  # fmt: skip
+    arch = arch_of(layer)
     found: dict[str, list[str]] = {}
-    for name, folders in _FOLDERS.items():
+    for variable, folders in _FOLDERS.items():
         for folder in folders:
             path = f"{layer}/{folder.format(arch=arch)}"
             if "//" not in path and os.path.isdir(path):
-                found.setdefault(name, []).append(path)
+                found.setdefault(variable, []).append(path)
     extra = _library_folders(layer, arch)
     if extra:
         found.setdefault("LD_LIBRARY_PATH", []).extend(extra)
-    for name, paths in found.items():
-        context.write_env("packages", "env", f"{name}.append", ":".join(paths))
-        context.write_env("packages", "env", f"{name}.delim", ":")
+    for variable, paths in found.items():
+        context.write_env(name, "env", f"{variable}.append", ":".join(paths))
+        context.write_env(name, "env", f"{variable}.delim", ":")
+
+
+def arch_of(layer: str) -> str:
+    """Debian's multiarch name of what a layer holds, `x86_64-linux-gnu`; '' when it holds no library."""
+    if not os.path.isdir(f"{layer}/usr/lib"):
+        return ""
+    return next((name for name in sorted(os.listdir(f"{layer}/usr/lib")) if name.endswith("-linux-gnu")), "")
 
 
 def _library_folders(layer: str, arch: str) -> list[str]:

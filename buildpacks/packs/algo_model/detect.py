@@ -63,7 +63,7 @@ def detect(context: Context) -> int:
     if decision.entry is not None:
         from buildpacks.packs.references import warnings_of
 
-        warnings = [*warnings, *warnings_of(context.app, decision.entry.file)]
+        warnings = [*warnings, *decision.entry.notes, *warnings_of(context.app, decision.entry.file)]
     seen = render_facts(looker.seen) if looker.seen else ""
     _write_plan(context, decision, models, {"warnings": warnings, "seen": seen})
     return PASS
@@ -97,7 +97,7 @@ def _decide(context: Context, models: Sequence[ModelFile]) -> Decision | None:
         # Late: the syntax tree module is needed only where there is code to look at.
         from buildpacks.packs.algo_model.source import find_entry
 
-        entry = find_entry(context.app, entrypoint)
+        entry = find_entry(context.app, entrypoint, context.env)
         if entry is not None:
             from buildpacks.packs.references import refuse_missing
 

@@ -1,7 +1,8 @@
 """What Python packages serving a model takes, each giving way to a user who names it.  Pure.
 
-A version is asked for exactly where the format is bound to it (pickles, Keras 3), from that version on where newer
-ones read older files (XGBoost's, torch.export's, SavedModel), and not at all where the file does not say.
+A version is asked for exactly where the format is bound to it (pickles, XGBoost's, Keras 3), from that version on and
+below the next major one where newer ones read older files (torch.export, SavedModel, transformers), and not at all
+where the file does not say. Whoever wrote it goes along: the lock is held against it when it is made (skew.py).
 
 Source  contracts 5.1; XGBoost "Introduction to Model IO" (backward compatible); TensorFlow version compatibility;
         scikit-learn "Model persistence"; keras.io/api/models/model_saving_apis
@@ -37,7 +38,8 @@ Package = dict[str, str]
 
 
 def packages_for(models: Sequence[ModelFile], *, with_code: bool, declared: bool) -> list[Package]:
-    """{"spec", "why", "written_by": version that wrote a model, "beside": package for whose version it is needed}
+    """{"spec", "why", "written_by": version that wrote a model, "kind": of that model, "beside": package for whose
+    version it is needed}
 
     models     that are served, or that user code may load
     with_code  user code serves
@@ -74,10 +76,14 @@ def _lightgbm(model: ModelFile) -> list[Package]:
     return [_needed(model, "lightgbm"), *_with_sklearn(model), *_imported(model)]
 
 
+def _from_on(name: str, version: str) -> str:
+    """`torch>=2.15.0,<3`: the name alone for an unknown version."""
+    return f"{name}>={version},<{int(version.split('.', maxsplit=1)[0]) + 1}" if version else name
+
+
 def _torch(model: ModelFile) -> list[Package]:
-    version = release_of(model.version)
-    spec = f"torch>={version}" if version and model.kind == "export" else "torch"
-    return [_needed(model, spec), _needed(model, "numpy")]
+    version = release_of(model.version) if model.kind == "export" else ""
+    return [_needed(model, _from_on("torch", version), version), _needed(model, "numpy")]
 
 
 def _safetensors(model: ModelFile) -> list[Package]:
@@ -87,12 +93,13 @@ def _safetensors(model: ModelFile) -> list[Package]:
 
 def _tensorflow(model: ModelFile) -> list[Package]:
     version = release_of(model.version)
-    return [_needed(model, f"tensorflow>={version}" if version and not version.startswith("1.") else "tensorflow")]
+    # TensorFlow 2 reads the folders of TensorFlow 1, which no Python of today has.
+    return [_needed(model, _from_on("tensorflow", "" if version.startswith("1.") else version), version)]
 
 
 def _transformers(model: ModelFile) -> list[Package]:
     version = release_of(model.version)
-    return [_needed(model, f"transformers>={version}" if version else "transformers"), _needed(model, "torch")]
+    return [_needed(model, _from_on("transformers", version), version), _needed(model, "torch")]
 
 
 def _pickle(model: ModelFile) -> list[Package]:
@@ -126,16 +133,22 @@ def _keras(model: ModelFile) -> list[Package]:
     version = release_of(model.version)
     if version.startswith("3."):
         return [_needed(model, f"keras=={version}", version), _needed(model, "tensorflow")]
-    return [_needed(model, "tensorflow"), _needed(model, "h5py")]
+    # Keras 2 comes with TensorFlow up to 2.15: who wants that says so; the newest is tried, and told what it meets.
+    return [_needed(model, "tensorflow"), _needed(model, "keras", version), _needed(model, "h5py")]
 
 
 def _mlflow(model: ModelFile) -> list[Package]:
     lines = json.loads(str(model.detail.get("requirements", "[]")))
+    native, _, version = str(model.detail.get("native", "")).partition(" ")
     packages = []
     for line in lines:
         # The small distribution has everything that loading takes; the whole one is a tracking server, too.
         spec = re.sub(r"^mlflow(?=[=<>!~; ]|$)", "mlflow-skinny", str(line))
-        packages.append(_package(spec, f"{model.detail['requirements_file']} names it"))
+        if native and re.fullmatch(rf"{re.escape(native)}(?:==[\w.]+)?", spec):
+            exact = f"{native}=={version}" if spec == native and release_of(version) else spec
+            packages.append(_needed(model, exact, release_of(version)))
+        else:
+            packages.append(_package(spec, f"{model.detail['requirements_file']} names it"))
     named = {re.split(r"[=<>!~\[; ]", package["spec"], maxsplit=1)[0].lower() for package in packages}
     wanted = ["mlflow-skinny", "numpy", "pandas"]
     for flavor in str(model.detail.get("flavors", "")).split(", "):
@@ -144,8 +157,9 @@ def _mlflow(model: ModelFile) -> list[Package]:
 
 
 def _needed(model: ModelFile, spec: str, written_by: str = "") -> Package:
-    reason = "was written by it" if written_by else "needs it"
-    return _package(spec, f"{model.path} {reason}", written_by)
+    if not written_by:
+        return _package(spec, f"{model.path} needs it")
+    return {**_package(spec, f"{model.path} was written by it", written_by), "kind": model.kind}
 
 
 def _package(spec: str, why: str = "", written_by: str = "", beside: str = "") -> Package:

@@ -1,7 +1,7 @@
 """User code that predicts, found by its syntax tree; nothing is imported or run.
 
-Order   1. BP_ENTRYPOINT, 2. cog.yaml, which names its file, 3. one file of a contract: Algorithmia's kit or its
-        configuration, SageMaker's inference.py, Hugging Face's handler.py, Azure's score.py, our predict.py,
+Order   1. BP_ENTRYPOINT, SAGEMAKER_PROGRAM, 2. cog.yaml, which names its file, 3. one file of a contract: Algorithmia's
+        kit or its configuration, SageMaker's inference.py, Hugging Face's handler.py, Azure's score.py, our predict.py,
         4. src/*.py with apply, 5. one file with a usual name (main.py, app.py, ...) and a function predict, where no
         web app is near
 Rule    two files of step 3 are a tie: both are named with the line that decides
@@ -26,6 +26,10 @@ from buildpacks.packs.algo_model.contracts.syntax import (
 )
 from buildpacks.packs.cnb import PackFailed
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = ["Entry", "find_entry"]
 
 PREDICT_FILE = "predict.py"
@@ -42,10 +46,11 @@ _WEB = re.compile(
 _MAX_WEB_LOOKS = 200
 
 
-def find_entry(app: str, explicit: str) -> Entry | None:
+def find_entry(app: str, explicit: str, env: Mapping[str, str] | None = None) -> Entry | None:
     """The code that serves, None when there is none.
 
     explicit  BP_ENTRYPOINT: `file.py` or `file.py:name`
+    env       the app's settings, of which SageMaker's are read
     Raises    PackFailed: syntax-error, entrypoint-missing, ambiguous-entrypoint, two-contracts, cog-yaml
     """
     if explicit:
@@ -55,7 +60,8 @@ def find_entry(app: str, explicit: str) -> Entry | None:
             raise PackFailed("entrypoint-missing", file=file, expected="the file that BP_ENTRYPOINT names")
         entry = _named(app, tree, file, name) if name else _by_contract(app, tree, file)
         return entry._replace(why=f"{entry.why} (BP_ENTRYPOINT)")
-    return cog.find(app) or _find_contract(app) or algorithmia.find_by_name(app) or _find_usual(app)
+    program = platforms.find_program(app, env or {})
+    return program or cog.find(app) or _find_contract(app) or algorithmia.find_by_name(app) or _find_usual(app)
 
 
 def _find_contract(app: str) -> Entry | None:

@@ -32,4 +32,11 @@ WORDS: Mapping[str, Words] = {
         body="cog.yaml does not say what is called: {message}.",
         next='write in cog.yaml: predict: "predict.py:Predictor", commit and push again',
     ),
+    "django-no-wsgi": Words(
+        title="manage.py without a wsgi.py",
+        body="manage.py belongs to a Django project, and neither {package}/wsgi.py nor {package}/asgi.py makes an "
+        "application that could be started.",
+        next="django-admin startproject writes such a file; or write into a file named Procfile what starts yours, "
+        "for example: {line}",
+    ),
 }

@@ -59,4 +59,9 @@ WORDS: Mapping[str, Words] = {
         body="{path} was written by {package} {written_by}, and {package} {loaded} cannot read it: {reason}.",
         next="{todo}",
     ),
+    "setting-of-operator": Words(
+        title="{name} is the operator's to set",
+        body="{name} is set for this app, in its configuration or in project.toml; it is a setting of the server.",
+        next="algo config unset {name}   (or take it out of project.toml), and push again",
+    ),
 }

@@ -21,7 +21,7 @@ def detect(context: Context) -> int:
     if processes and "web" in processes:
         from buildpacks.packs.references import refuse_missing
         from buildpacks.packs.toolchains.starts import language_of
-        from buildpacks.packs.web_line import check_web_line, entry_file, packages_of, prepares
+        from buildpacks.packs.web_line import check_web_line, entry_file, packages_of, prepares, starts_python
 
         language = language_of(context.app, processes["web"])
         if language:  # its files may be made by its build; the buildpack that knows it is in a later group
@@ -30,14 +30,15 @@ def detect(context: Context) -> int:
         check_web_line(context.app, processes["web"])
         if not prepares(processes["web"]):
             refuse_missing(context.app, entry_file(context.app, processes["web"]))
-        _write_plan(context, {}, packages_of(processes["web"]))
+        needed = packages_of(processes["web"])
+        _write_plan(context, {}, needed, needs_python=bool(needed) or starts_python(processes["web"]))
         return PASS
     near = near_procfile(context.app) if processes is None else None
     if near is not None:
         raise PackFailed("procfile-name", found=near)
     web = None if _is_decided(context) else _find_app(context)
     if web is not None:
-        _write_plan(context, *web)
+        _write_plan(context, *web, needs_python=True)
         return PASS
     if processes:
         with open(context.plan, "w", encoding="utf-8") as file:
@@ -49,7 +50,7 @@ def detect(context: Context) -> int:
 
 def _is_decided(context: Context) -> bool:
     """Whether the owner said what to serve, and it is no web app."""
-    return bool(context.env.get("BP_MODEL_FILE") or context.env.get("BP_ENTRYPOINT"))
+    return any(context.env.get(name) for name in ("BP_MODEL_FILE", "BP_ENTRYPOINT", "SAGEMAKER_PROGRAM"))
 
 
 def _find_app(context: Context) -> tuple[dict[str, object], list[dict[str, str]]] | None:
@@ -88,7 +89,14 @@ def _refuse_folders(context: Context) -> None:
         raise PackFailed("apps-in-folders", folders=folders, setting=f"BP_APP_DIR={folders[0].split(' ')[0]}")
 
 
-def _write_plan(context: Context, web: dict[str, object], packages: list[dict[str, str]], language: str = "") -> None:
+def _write_plan(
+    context: Context,
+    web: dict[str, object],
+    packages: list[dict[str, str]],
+    language: str = "",
+    *,
+    needs_python: bool = False,
+) -> None:
     from buildpacks.lifecycle.toml_writer import render_toml
     from buildpacks.packs.toolchains.starts import SYSTEM_PACKAGES, needs_system_packages
 
@@ -99,7 +107,7 @@ def _write_plan(context: Context, web: dict[str, object], packages: list[dict[st
         # and this buildpack builds without.
         plan["provides"] = [{"name": "web"}]
         requires.append({"name": "web", "metadata": web})
-    if web or packages:
+    if needs_python:
         requires.append({"name": "python", "metadata": {"packages": packages}})
     if language:
         requires.append({"name": language})

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from buildpacks.packs.algo_python.credentials import open_indexes
-from buildpacks.packs.algo_python.install import install, layer_key
+from buildpacks.packs.algo_python.install import install, known_size, layer_key
 from buildpacks.packs.algo_python.interpreter import Interpreter, choose
 from buildpacks.packs.algo_python.manager import SETTING, Manager, read_manager
-from buildpacks.packs.algo_python.resolve import Extra, inputs_key, make_lock, needed, pins, read_extras
+from buildpacks.packs.algo_python.resolve import Extra, inputs_key, make_lock, needed, pins, read_extras, wants_both
 from buildpacks.packs.algo_python.wanted import Wanted, read_wanted
 from buildpacks.packs.cnb import PASS, Context, PackFailed, detail, human_size, step, warn
 
@@ -75,6 +75,10 @@ def _build(context: Context) -> int:
         shutil.rmtree(f"{context.layers}/deps", ignore_errors=True)
         question = Question(inputs_key(manager, extras, other, context.env), other)
         locked = _lock_and_install(context, manager, extras, question, old)
+    if wants_both(context.env):
+        from buildpacks.packs.algo_python.gpu_layer import add_gpu_layer  # late: few apps ask for a second image
+
+        add_gpu_layer(context, manager, extras, locked.python, locked.lock)
     _warn_of_skew(asked, locked.lock)
     _tell_others(context, locked.python)
     return PASS
@@ -132,6 +136,9 @@ def _make_layer(context: Context, manager: Manager, locked: Answer, old: Mapping
         is_same = manager.file and old.get("inputs") == locked.inputs
         reason = f"{manager.file} unchanged" if is_same else "the same versions as before"
         step(f"Dependencies: reused, {reason} ({human_size(int(str(old['size'])))}, 0 bytes moved)")
+    elif (size := known_size(context.env, key)) is not None:
+        metadata["size"] = size
+        step(f"Dependencies: reused, this server has these versions already ({human_size(size)}, 0 bytes moved)")
     else:
         from buildpacks.packs.algo_python.variants import env_for_install  # late: most pushes install nothing
 
@@ -157,7 +164,7 @@ def _warn_of_skew(extras: Sequence[Extra], lock: str) -> None:
     versions = pins(lock)
     for extra in written:
         loaded = versions.get(extra.name) or versions.get(f"{extra.name}-cpu", "")
-        line = check_skew(extra.why.split(" was ", 1)[0], extra.name, extra.written_by, loaded)
+        line = check_skew(extra.why.split(" was ", 1)[0], extra.name, extra.written_by, loaded, kind=extra.kind)
         if line:
             warn(line)
 

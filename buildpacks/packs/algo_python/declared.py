@@ -13,6 +13,7 @@ from buildpacks.packs.algo_python.names import canonical
 from buildpacks.packs.algo_python.requirements import NAME, clean
 from buildpacks.packs.algo_python.wanted import Wanted
 from buildpacks.packs.cnb import PackFailed
+from buildpacks.packs.cog_yaml import read_build
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +69,13 @@ def setup_asks(app: str, file: str) -> bool:
 
 
 def find_other_names(app: str, names: set[str]) -> str:
-    """The requirements file under another name; '' for none. Raises PackFailed('requirements-ambiguous')."""
+    """The requirements file under another name, cog.yaml's before all; '' for none.
+
+    Raises  PackFailed('requirements-ambiguous')
+    """
+    of_cog = read_build(app).get("python_requirements")
+    if isinstance(of_cog, str) and read_file(app, of_cog) is not None:
+        return of_cog
     found = sorted(name for name in names if _OTHER_NAME.fullmatch(name) and os.path.isfile(f"{app}/{name}"))  # noqa: PTH113 -- no pathlib in buildpacks
     if os.path.isdir(f"{app}/requirements"):  # noqa: PTH112 -- no pathlib in buildpacks
         inside = sorted(os.listdir(f"{app}/requirements"))

@@ -11,6 +11,7 @@ from buildpacks.packs.algo_python.manager import Manager
 from buildpacks.packs.cnb import Context
 
 IMAGE_PATH = "/layers/algo_python/deps"
+KNOWN = "ALGO_KNOWN_LAYERS"  # a file: the keys of layers that the platform has, with their sizes in bytes
 LAYOUT = "3"  # part of the key: layers laid out otherwise are made again
 _LITTER = (
     ".gitignore", ".lock", "CACHEDIR.TAG", "bin/activate", "bin/activate.bat", "bin/activate.csh", "bin/activate.fish",
@@ -37,11 +38,26 @@ def uv_version(env: Mapping[str, str]) -> str:
     return done.stdout.split()[1]
 
 
-def install(context: Context, lock: str, python: Interpreter, manager: Manager) -> int:
-    """Make <layers>/deps. Returns the bytes of its files. Raises PackFailed, see uv.explain_uv."""
+def known_size(env: Mapping[str, str], key: str) -> int | None:
+    """Bytes of the layer that the platform has for a key: such a layer need only be named. None: it has none."""
+    if KNOWN not in env:
+        return None
+    import json
+
+    with open(env[KNOWN], encoding="ascii") as file:
+        size_bytes = json.load(file).get(key)
+    return size_bytes if isinstance(size_bytes, int) else None
+
+
+def install(context: Context, lock: str, python: Interpreter, manager: Manager, layer: str = "deps") -> int:
+    """Make a layer. Returns the bytes of its files.
+
+    layer   its name here; in the image any of them lies at IMAGE_PATH
+    Raises  PackFailed, see uv.explain_uv
+    """
     from buildpacks.packs.compiling import compile_folder  # late: most pushes install nothing
 
-    target = f"{context.layers}/deps"
+    target = f"{context.layers}/{layer}"
     lock_path = f"{context.layers}/scratch/lock.txt"
     os.makedirs(f"{context.layers}/scratch", exist_ok=True)  # noqa: PTH103 -- no pathlib in buildpacks
     with open(lock_path, "w", encoding="utf-8") as file:
@@ -53,7 +69,7 @@ def install(context: Context, lock: str, python: Interpreter, manager: Manager) 
         # copy, never link: what a layer holds must share no inode with a cache that other builds write.
         command = ["pip", "install", "--python", f"{target}/bin/python", "--no-deps", "--link-mode", "copy", "--quiet"]
         command += [*for_platform(context.env, python), "--requirement", lock_path]
-        if _is_hashed(lock):
+        if is_hashed(lock):
             command.append("--require-hashes")
         if any(path.endswith("/") for path in manager.files):
             command.append("--refresh")  # of a folder, uv's cache knows its pyproject.toml alone
@@ -70,7 +86,7 @@ def install(context: Context, lock: str, python: Interpreter, manager: Manager) 
     return size_of(target)
 
 
-def _is_hashed(lock: str) -> bool:
+def is_hashed(lock: str) -> bool:
     """Every package of a lock has a hash: folders and repositories have none, and then uv checks those that do."""
     lines = lock.replace("\\\n", " ").splitlines()
     return all("--hash=" in line for line in lines if line.strip() and not line.lstrip().startswith(("#", "-")))

@@ -19,6 +19,7 @@ _NOT_ABOUT_VERSIONS = frozenset({
     "index-unreachable", "index-denied", "index-secret-refused", "no-space", "requirements-syntax",
 })  # fmt: skip
 _CHOICES = ("BP_GPU", "BP_CPU_BUILDS")
+_ALSO = "also"
 _OPTION = re.compile(r"\s*(?:-i|-f|--index-url|--extra-index-url|--find-links|--no-index)\b[^#\n]*")
 
 _PRE = re.compile(r"^\s*--pre\b", re.MULTILINE)
@@ -28,6 +29,7 @@ class Extra(NamedTuple):
     """A package that another buildpack needs. written_by: the version that wrote a model file, '' for none.
 
     beside  the package for whose exact version it is needed: a user who decides that one decides this one
+    kind    of the model file that it is for, as ModelFile.kind says
     """
 
     name: str
@@ -35,6 +37,7 @@ class Extra(NamedTuple):
     why: str
     written_by: str
     beside: str = ""
+    kind: str = ""
 
 
 def read_extras(wants: Sequence[Mapping[str, object]]) -> list[Extra]:
@@ -47,9 +50,7 @@ def read_extras(wants: Sequence[Mapping[str, object]]) -> list[Extra]:
             name = canonical(re.split(r"[=<>!~\[; ]", spec, maxsplit=1)[0])
             found.setdefault(
                 name,
-                Extra(
-                    name, spec, str(item.get("why", "")), str(item.get("written_by", "")), str(item.get("beside", ""))
-                ),
+                Extra(name, spec, *(str(item.get(key, "")) for key in ("why", "written_by", "beside", "kind"))),
             )
     return list(found.values())
 
@@ -80,9 +81,17 @@ def inputs_key(manager: Manager, extras: Sequence[Extra], python: Interpreter, e
         "python": python.minor,
         "platform": env.get("ALGO_PLATFORM", ""),
         "indexes": [(name, hide_secrets(env[name])) for name in INDEX_NAMES if env.get(name)],
-        "choices": [(name, env[name]) for name in _CHOICES if env.get(name)],
+        # A second image beside it changes nothing of the first one's question.
+        "choices": [
+            (name, env[name]) for name in _CHOICES if env.get(name) and not (name == "BP_GPU" and wants_both(env))
+        ],
     }
     return hashlib.sha256(repr(sorted(question.items())).encode()).hexdigest()
+
+
+def wants_both(env: Mapping[str, str]) -> bool:
+    """The app asks for a second image, for graphics cards, beside the one for processors."""
+    return env.get("BP_GPU", "").lower() == _ALSO
 
 
 def make_lock(context: Context, manager: Manager, extras: Sequence[Extra], python: Interpreter) -> str:
@@ -90,18 +99,44 @@ def make_lock(context: Context, manager: Manager, extras: Sequence[Extra], pytho
 
     Raises  PackFailed, see uv.explain_uv
     """
+    from buildpacks.packs.algo_python.cuda import warn_of_twice  # late: most pushes ask nothing new
+
     os.makedirs(f"{context.layers}/scratch", exist_ok=True)  # noqa: PTH103 -- no pathlib in buildpacks
     if manager.kind == "uv" or manager.locked is not None:
-        return _beside(context, manager, extras, python, _own_lock(context, manager, python))
+        lock = _beside(context, manager, extras, python, _own_lock(context, manager, python))
+        warn_of_twice(context, python, pins(lock))
+        return lock
     sources = _sources(context, manager, extras)
     if not sources:
         return ""
     from buildpacks.packs.algo_python.locks import keep_hashes
-
-    lock = keep_hashes(_bounded(context, manager, python, sources), manager.texts.values())
     from buildpacks.packs.algo_python.variants import use_cpu_builds  # late: most pushes ask nothing new
 
-    return _options(manager) + use_cpu_builds(context, manager, python, lock)
+    lock = keep_hashes(_bounded(context, manager, python, sources), manager.texts.values())
+    lock = use_cpu_builds(context, manager, python, lock)
+    warn_of_twice(context, python, pins(lock))
+    return _options(manager) + lock
+
+
+def lock_beside(
+    context: Context, manager: Manager, extras: Sequence[Extra], python: Interpreter, bounds: Mapping[str, str]
+) -> str:
+    """What the default index has for the same question, within the versions of another answer to it.
+
+    bounds  canonical name -> version; what is not in it is free
+    Raises  PackFailed, see uv.explain_uv
+    """
+    from buildpacks.packs.algo_python.cuda import warn_of_twice
+    from buildpacks.packs.algo_python.locks import keep_hashes
+
+    os.makedirs(f"{context.layers}/scratch", exist_ok=True)  # noqa: PTH103 -- no pathlib in buildpacks
+    path = f"{context.layers}/scratch/beside.txt"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("".join(f"{name}=={version}\n" for name, version in sorted(bounds.items())))
+    sources = _sources(context, manager, extras)
+    lock = keep_hashes(_compile(context, manager, python, sources, "--constraints", path), manager.texts.values())
+    warn_of_twice(context, python, pins(lock))
+    return _options(manager) + lock
 
 
 def pins(lock: str) -> dict[str, str]:

@@ -100,6 +100,7 @@ def ask_uv(
     """Run uv and give back what it said, without secrets.
 
     timeout_s  None: the build's own time limit holds. One that passes reads like an index that does not answer
+    Raises     PackFailed('uv-missing'): a platform of others has none, and the buildpack was packaged without
     """
     command = [env.get("BP_UV", "uv"), *arguments]
     try:
@@ -107,6 +108,10 @@ def ask_uv(
             command, env=uv_env(env), cwd=cwd, capture_output=True, text=True, errors="replace",
             stdin=subprocess.DEVNULL, check=False, timeout=timeout_s,
         )  # fmt: skip
+    except FileNotFoundError as missing:
+        if missing.filename != command[0]:
+            raise
+        raise PackFailed("uv-missing", program=command[0]) from missing
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 1, "", f"error: operation timed out after {timeout_s:.0f} s")
     return subprocess.CompletedProcess(command, done.returncode, done.stdout, hide(done.stderr, env))

@@ -15,10 +15,11 @@ from buildpacks.packs.algo_python.install import for_platform
 from buildpacks.packs.algo_python.interpreter import Interpreter
 from buildpacks.packs.algo_python.locks import split_lock
 from buildpacks.packs.algo_python.manager import Manager
+from buildpacks.packs.algo_python.resolve import wants_both
 from buildpacks.packs.cnb import Context, detail, human_size, warn
 
 TORCH = frozenset({"torch", "torchvision", "torchaudio", "torchtext", "torchdata"})
-_CPU_NAMES = {"tensorflow": "tensorflow-cpu", "xgboost": "xgboost-cpu"}
+CPU_NAMES = {"tensorflow": "tensorflow-cpu", "xgboost": "xgboost-cpu"}
 CUDA = re.compile(r"(?:nvidia|cuda)-.*|triton|pytorch-triton(?:-.*)?")
 _CUDA_USER = re.compile(
     r".*-cuda.*|cuda-?python|cupy.*|.*-gpu|.*-cu1[0-9]"
@@ -43,7 +44,7 @@ def use_cpu_builds(context: Context, manager: Manager, python: Interpreter, lock
     A build that cannot be had leaves its package as it is, with a sentence that says so.
     """
     packages = split_lock(lock)
-    names = (packages.keys() & TORCH) | (packages.keys() & _CPU_NAMES.keys())
+    names = (packages.keys() & TORCH) | (packages.keys() & CPU_NAMES.keys())
     if not names:
         return lock
     if wants_gpu(context.env):
@@ -55,7 +56,7 @@ def use_cpu_builds(context: Context, manager: Manager, python: Interpreter, lock
     swapped: dict[str, str] = {}
     if packages.keys() & TORCH:
         swapped |= _torch(context, python, packages)
-    for name in sorted(packages.keys() & _CPU_NAMES.keys()):
+    for name in sorted(packages.keys() & CPU_NAMES.keys()):
         swapped |= _renamed(context, manager, python, name, packages[name])
     if not swapped:
         return lock
@@ -71,8 +72,8 @@ def use_cpu_builds(context: Context, manager: Manager, python: Interpreter, lock
 
 
 def wants_gpu(env: Mapping[str, str]) -> bool:
-    """The app asks for a graphics card."""
-    return bool(env.get("BP_GPU")) and env["BP_GPU"].lower() not in _OFF
+    """The app asks for a graphics card, and for nothing else."""
+    return bool(env.get("BP_GPU")) and env["BP_GPU"].lower() not in _OFF and not wants_both(env)
 
 
 def env_for_install(env: Mapping[str, str], lock: str) -> dict[str, str]:
@@ -139,10 +140,10 @@ def _tell_why_not(complaint: str, specs: list[str], cuda_bytes: int) -> None:
 def _renamed(context: Context, manager: Manager, python: Interpreter, name: str, text: str) -> dict[str, str]:
     """The package of another name that holds the same module, where that very version exists."""
     version = _VERSION.search(text)
-    if version is None or _CPU_NAMES[name] in manager.named:
+    if version is None or CPU_NAMES[name] in manager.named:
         return {}
-    found, _ = _compile(context, context.env, python, [f"{_CPU_NAMES[name]}=={version[1]}"], [])
-    lines = split_lock(found).get(_CPU_NAMES[name], "")
+    found, _ = _compile(context, context.env, python, [f"{CPU_NAMES[name]}=={version[1]}"], [])
+    lines = split_lock(found).get(CPU_NAMES[name], "")
     return {name: lines} if lines else {}
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from buildpacks.packs.cnb import PackFailed
+from buildpacks.packs.cog_yaml import FILE as COG
+from buildpacks.packs.cog_yaml import read_build
 
 _PIN = re.compile(r"(?:cpython[-@]|python-)?(\d+)\.(\d+)(?:\.(\d+))?")
 _RUNTIME = re.compile(r"(?:python)?[-=\s]*v?(\d)\.(\d+)(?:\.(\d+|x|\*))?", re.IGNORECASE)
@@ -30,12 +32,12 @@ class Wanted(NamedTuple):
 
 
 def read_wanted(app: str, files: Mapping[str, bytes], declared: Wanted | None = None) -> Wanted:
-    """.python-version, runtime.txt, .tool-versions, then what the dependency files say; else any.
+    """.python-version, runtime.txt, .tool-versions, cog.yaml, then what the dependency files say; else any.
 
     declared  what the package manager's own file says
     Raises    PackFailed('python-version-bad')
     """
-    found = _python_version(app) or _runtime(app) or _tool_versions(app)
+    found = _python_version(app) or _runtime(app) or _tool_versions(app) or _cog(app)
     if found is not None:
         return found
     if declared is not None and declared.spec:
@@ -97,6 +99,17 @@ def _tool_versions(app: str) -> Wanted | None:
         return None
     minor = f"{match[1]}.{match[2]}"
     return Wanted(f"=={minor}.*", ".tool-versions", f"{minor}.{match[3]}" if match[3] else "")
+
+
+def _cog(app: str) -> Wanted | None:
+    version = read_build(app).get("python_version")
+    if not isinstance(version, str) or not version:
+        return None
+    match = _PIN.fullmatch(version)
+    if match is None:
+        raise PackFailed("python-version-bad", file=COG, found=version[:80])
+    minor = f"{match[1]}.{match[2]}"
+    return Wanted(f"=={minor}.*", COG, f"{minor}.{match[3]}" if match[3] else "")
 
 
 def _text(app: str, name: str) -> str:

@@ -9,6 +9,12 @@ from buildpacks.wording import Words
 _PUSH = "commit and push again"
 
 WORDS: Mapping[str, Words] = {
+    "uv-missing": Words(
+        title="uv is missing",
+        body="Packages are installed by uv, and {program} is neither on PATH nor in tools/ of the buildpack.",
+        next="tell the operator to put uv on PATH of the build image, or into tools/ of algo/python",
+        move="operator",
+    ),
     "pins-dead": Words(
         title="no wheel for Python {python}: {which}",
         body="No wheel fits Python {python} ({asked}): {pins}. {fits}; this server has Python {available}.",

@@ -83,20 +83,32 @@ def run_tool(command: Sequence[str], context: Context, env: Mapping[str, str], *
     shown   the command as a user would type it
     Raises  PackFailed('build-tool-failed') with the last lines of what it said
     """
+    status, text = try_tool(command, context, env, cwd=cwd, shown=shown)
+    if status == 0:
+        return text
+    raise tool_failed(status, text, shown)
+
+
+def try_tool(
+    command: Sequence[str], context: Context, env: Mapping[str, str], *, cwd: str = "", shown: str
+) -> tuple[int, str]:
+    """As run_tool, for a caller who knows what to do when it fails: exit status, and what it said."""
     detail(shown)
     done = subprocess.run(
         list(command), env=dict(env), cwd=cwd or context.app, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
-    text = _CREDENTIALS.sub("://", done.stdout.decode("utf-8", "replace"))
-    if done.returncode == 0:
-        return text
+    return done.returncode, _CREDENTIALS.sub("://", done.stdout.decode("utf-8", "replace"))
+
+
+def tool_failed(status: int, text: str, shown: str) -> PackFailed:
+    """Print the end of what a program said; the failure to raise, 'build-tool-failed'."""
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
     for line in lines[-_SHOWN_LINES * 3 :]:
         sys.stdout.write(f"       {line[:300]}\n")
     sys.stdout.flush()
     last = " / ".join(line.strip() for line in _telling(lines)[-_SHOWN_LINES:])[-_SHOWN_CHARS:]
-    raise PackFailed("build-tool-failed", command=shown, status=done.returncode, output=last or "it said nothing")
+    return PackFailed("build-tool-failed", command=shown, status=status, output=last or "it said nothing")
 
 
 def _telling(lines: Sequence[str]) -> Sequence[str]:

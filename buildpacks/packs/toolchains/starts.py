@@ -18,13 +18,20 @@ from typing import NamedTuple
 from buildpacks.packs.cnb import NOT_MINE, PASS, Context, PackFailed
 from buildpacks.packs.procfile import read_procfile
 
-# Language -> the file at the top that says so, and the programs of a `web:` line that belong to it.
-MARKS = {"go": "go.mod", "java": "pom.xml", "node": "package.json"}
+# Language -> the files at the top of which one says so, and the programs of a `web:` line that belong to it.
+MARKS = {
+    "go": ("go.mod",), "java": ("pom.xml",), "node": ("package.json",), "ruby": ("Gemfile",),
+    "r": ("plumber.R", "app.R", "server.R", "DESCRIPTION", "renv.lock", "install.R", "init.R"),
+}  # fmt: skip
 _PROGRAMS = {
     "go": frozenset({"go"}),
     "java": frozenset({"java", "mvn", "mvnw"}),
     "node": frozenset({"node", "nodejs", "npm", "npx", "yarn", "pnpm", "next", "nuxt", "ts-node", "tsx"}),
+    "ruby": frozenset({"ruby", "bundle", "puma", "pumactl", "rackup", "rails", "rake", "thin", "unicorn", "falcon"}),
+    "r": frozenset({"R", "Rscript"}),
 }
+# Languages whose toolchain can come from Debian's packages: their builds see what this system has installed.
+_OF_DEBIAN = ("ruby", "r")
 _PYTHON = frozenset(
     {"python", "python3", "gunicorn", "uvicorn", "hypercorn", "daphne", "streamlit", "flask", "bentoml"}
 )
@@ -38,6 +45,14 @@ class Start(NamedTuple):
     why: str
 
 
+def mark_of(app: str, language: str) -> str:
+    """The file at the top that says that this language is there, for R any script in the end; '' without one."""
+    found = next((name for name in MARKS[language] if os.path.isfile(f"{app}/{name}")), "")
+    if not found and language == "r":
+        return next((name for name in sorted(os.listdir(app)) if name.endswith(".R")), "")
+    return found
+
+
 def language_of(app: str, line: str) -> str:
     """The language of a `web:` line, '' when it is Python's or of no language that a buildpack here knows."""
     from buildpacks.packs.web_line import split_line
@@ -47,7 +62,7 @@ def language_of(app: str, line: str) -> str:
         return ""
     program = os.path.basename(started.words[0])
     for language, programs in _PROGRAMS.items():
-        if program in programs and os.path.isfile(f"{app}/{MARKS[language]}"):
+        if program in programs and mark_of(app, language):
             return language
     if os.path.isfile(f"{app}/go.mod") and program not in _PYTHON and not os.path.exists(f"{app}/{started.words[0]}"):
         from buildpacks.packs.algo_go.module import find_mains
@@ -58,10 +73,10 @@ def language_of(app: str, line: str) -> str:
 
 def started_language(app: str) -> str:
     """The file of a language whose web app can be started by convention, '' when there is none; never raises."""
-    for language, mark in MARKS.items():
+    for language in MARKS:
         try:
             if _could_start(app, language):
-                return mark
+                return mark_of(app, language)
         except PackFailed:
             continue  # its own buildpack says what is wrong with it
     return ""
@@ -72,7 +87,7 @@ def detect_language(context: Context, language: str, find_start: Callable[[str],
 
     Raises  PackFailed('two-languages'); what read_procfile and find_start raise
     """
-    if not os.path.isfile(f"{context.app}/{MARKS[language]}"):
+    if not mark_of(context.app, language):
         return NOT_MINE
     processes = read_procfile(context.app) or {}
     if "web" in processes:
@@ -85,7 +100,8 @@ def detect_language(context: Context, language: str, find_start: Callable[[str],
         return NOT_MINE
     others = [other for other in MARKS if other != language and _could_start(context.app, other)]
     if others:
-        raise PackFailed("two-languages", first=MARKS[language], second=MARKS[others[0]])
+        first, second = mark_of(context.app, language), mark_of(context.app, others[0])
+        raise PackFailed("two-languages", first=first, second=second)
     _write_plan(context, language, start)
     return PASS
 
@@ -113,9 +129,22 @@ def needs_system_packages(app: str) -> bool:
     return os.path.isfile(f"{app}/{APTFILE}")
 
 
+def needs_debian(app: str) -> bool:
+    """Whether this build may ask apt for packages: by an Aptfile, or for the toolchain of its language."""
+    return needs_system_packages(app) or any(mark_of(app, language) for language in _OF_DEBIAN)
+
+
 def _could_start(app: str, language: str) -> bool:
-    if not os.path.isfile(f"{app}/{MARKS[language]}"):
+    if not mark_of(app, language):
         return False
+    if language == "ruby":
+        from buildpacks.packs.algo_ruby.starting import find_start as find_ruby_start
+
+        return find_ruby_start(app) is not None
+    if language == "r":
+        from buildpacks.packs.algo_r.starting import find_start as find_r_start
+
+        return find_r_start(app) is not None
     if language == "node":
         from buildpacks.packs.algo_node.package import find_start
 

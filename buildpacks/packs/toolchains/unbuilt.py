@@ -1,6 +1,6 @@
-"""Languages that no buildpack here builds: said in one sentence, with what makes the app run all the same.
+"""Web apps that nobody here starts, said in one sentence with what makes them run: a language, or a line to add.
 
-Why  an R or Ruby app runs wherever its interpreter and its packages are: Debian has both, and a stack takes them
+Why  asked last, when nobody else has a use for the top of the tree: a Gemfile or an R script beside Python says little
 """
 
 # ruff: noqa: PTH113 -- no pathlib in buildpacks
@@ -10,35 +10,42 @@ from __future__ import annotations
 import os
 
 from buildpacks.packs.cnb import PackFailed
-from buildpacks.packs.toolchains.starts import MARKS
+from buildpacks.packs.toolchains.starts import mark_of, started_language
 
-# Files that must all be there -> language, Debian packages of a stack, the web: line.
-_APPS = (
-    (("Gemfile", "config.ru"), "Ruby", ("ruby", "ruby-rack", "puma"), "puma -b tcp://0.0.0.0:$PORT"),
-    (("Gemfile", "app.rb"), "Ruby", ("ruby", "ruby-sinatra", "puma"), "ruby app.rb -o 0.0.0.0 -p $PORT"),
-    (("plumber.R",), "R", ("r-base-core", "r-cran-plumber"),
-     "Rscript -e \"plumber::pr_run(plumber::pr('plumber.R'), host='0.0.0.0', port=as.integer(Sys.getenv('PORT')))\""),
-    (("app.R",), "R", ("r-base-core", "r-cran-shiny"),
-     "Rscript -e \"shiny::runApp('app.R', host='0.0.0.0', port=as.integer(Sys.getenv('PORT')))\""),
-    (("build.gradle",), "Gradle", ("gradle", "default-jdk-headless"), "java -jar app.jar"),
-    (("build.gradle.kts",), "Gradle", ("gradle", "default-jdk-headless"), "java -jar app.jar"),
-)  # fmt: skip
+# Its file -> language, Debian packages of a stack, the web: line.
+_GRADLE = ("Gradle", ("gradle", "default-jdk-headless"), "java -jar app.jar")
+_UNBUILT = {"build.gradle": _GRADLE, "build.gradle.kts": _GRADLE}
+_BUILT = ("go", "java", "node")
+_R_PROJECT = ("DESCRIPTION", "renv.lock", "install.R", "init.R", "app.R", "server.R")
 
 
 def is_unbuilt(app: str) -> bool:
-    """Whether an app of such a language is there, and none of those built here."""
-    if any(os.path.isfile(f"{app}/{name}") for name in MARKS.values()):
+    """Whether such an app is there, and none that starts."""
+    if any(mark_of(app, language) for language in _BUILT) or started_language(app):
         return False
-    return any(_is_there(app, files) for files, *_ in _APPS)
+    found = [name for name in ("Gemfile", *_UNBUILT, *_R_PROJECT) if os.path.isfile(f"{app}/{name}")]
+    return any(name not in _R_PROJECT for name in found) or (bool(found) and bool(_scripts(app)))
 
 
 def refuse_unbuilt(app: str) -> None:
-    """Raises PackFailed('language-unbuilt') for an app of such a language."""
-    for files, language, packages, line in _APPS:
-        if is_unbuilt(app) and _is_there(app, files):
+    """Raises PackFailed: ruby-start, ruby-no-server, r-start, r-two-starts, language-unbuilt, for such an app."""
+    if not is_unbuilt(app):
+        return
+    from buildpacks.packs.algo_r import starting as r
+    from buildpacks.packs.algo_ruby import starting as ruby
+
+    for name, (language, packages, line) in _UNBUILT.items():
+        if os.path.isfile(f"{app}/{name}"):
             options = " ".join(f"--package {package}" for package in packages)
-            raise PackFailed("language-unbuilt", language=language, file=files[-1], line=line, options=options)
+            raise PackFailed("language-unbuilt", language=language, file=name, line=line, options=options)
+    if os.path.isfile(f"{app}/Gemfile"):
+        ruby.find_start(app)  # raises where a config.ru lacks its server
+        raise PackFailed("ruby-start", line=ruby.likely_line(app) or "bundle exec ruby YOUR_FILE.rb")
+    r.find_start(app)  # raises where there are two
+    scripts = _scripts(app)
+    first = next((name for name in scripts if name not in _R_PROJECT), scripts[0])
+    raise PackFailed("r-start", found=scripts, line=f"Rscript {first}")
 
 
-def _is_there(app: str, files: tuple[str, ...]) -> bool:
-    return all(os.path.isfile(f"{app}/{name}") for name in files)
+def _scripts(app: str) -> list[str]:
+    return [name for name in sorted(os.listdir(app)) if name.endswith((".R", ".r"))]

@@ -6,14 +6,18 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from buildpacks.image.archive import archive_length, read_archive
 from buildpacks.image.document import parse_document, parse_layers, table, table_list
+from buildpacks.image.oci import document_digest
 from buildpacks.image.rebase import stack_name
 from buildpacks.image.sbom import sbom
 from buildpacks.image.settle import sendable
 from buildpacks.image.store import LayerStore
+from buildpacks.image.variants import variant_document, variant_names
 from buildpacks.order import BuildFailed
+from buildpacks.packs.second_image import NAMES
 from buildpacks.stack.store import StackStore
 from gitserver.errors import Json, Problem
 from gitserver.images import find_image, release_of, uses_of
@@ -43,6 +47,16 @@ _LAYER = s.record(
         "tar_bytes": s.whole("of its tar; 0 when it was never counted"),
     }
 )
+_VARIANT = s.record(
+    {
+        "variant": s.choice(*NAMES),
+        "digest": s.text("sha256:..., the id of its image"),
+        "name": s.text("as an engine that loads its archive calls it"),
+        "size_bytes": s.whole("of the files in its own layers"),
+        "more_bytes": s.whole("of the files in layers that the image itself has not"),
+    }
+)
+_ASKED = {"variant": s.choice(*NAMES, description="another image of the same release, not the one that serves")}
 _DETAILS = s.record(
     {
         **_BRIEF,
@@ -51,6 +65,7 @@ _DETAILS = s.record(
         "python": s.maybe(s.text("version")),
         "buildpacks": s.array(s.text()),
         "layers": s.array(_LAYER, "bottom to top, above the base"),
+        "variants": s.array(_VARIANT, "other images of the same release"),
     }
 )
 
@@ -72,11 +87,12 @@ def list_images(call: Call) -> Answer:
     return Answer(document=as_list("images", [_brief(image, uses.get(image.digest, [])) for image in shown]))
 
 
-@registry.route("GET", "/api/v1/apps/<owner>/<app>/images/<path:ref>", Access.APP_OWNER, answers=_DETAILS)
+@registry.route("GET", "/api/v1/apps/<owner>/<app>/images/<path:ref>", Access.APP_OWNER, query=_ASKED, answers=_DETAILS)
 def show_image(call: Call) -> Answer:
     """What an image is made of; the reference is a version, a release, a commit, a digest or `production`"""
-    image = find_image(call.services.ledger, call.app, call.args["ref"])
-    uses = uses_of(call.services.ledger, call.app).get(image.digest, [])
+    found = find_image(call.services.ledger, call.app, call.args["ref"])
+    image = _asked(call, found)
+    uses = uses_of(call.services.ledger, call.app).get(found.digest, [])
     base = table(image.config.get("stack"))
     diff_ids = base.get("diff_ids")
     return Answer(
@@ -96,6 +112,7 @@ def show_image(call: Call) -> Answer:
                 }
                 for layer in parse_layers(image.config)
             ],
+            "variants": _variants(call.app, found, uses),
         }
     )  # fmt: skip
 
@@ -104,14 +121,16 @@ def show_image(call: Call) -> Answer:
     "GET",
     "/api/v1/apps/<owner>/<app>/images/<path:ref>/archive",
     Access.APP_OWNER,
+    query=_ASKED,
     answers=None,
     media="application/x-tar",
 )
 def read_image_archive(call: Call) -> ByteStream:
     """The whole image as one file that `docker load` and `ctr images import` take"""
     settings = call.services.settings
-    image = find_image(call.services.ledger, call.app, call.args["ref"])
-    names = image_names(call.app, image, uses_of(call.services.ledger, call.app).get(image.digest, []))
+    found = find_image(call.services.ledger, call.app, call.args["ref"])
+    image = _asked(call, found)
+    names = image_names(call.app, image, uses_of(call.services.ledger, call.app).get(found.digest, []))
     with _told():
         sent = sendable(image.config, LayerStore(root=settings.state), StackStore(root=settings.state / "stacks"))
         size_bytes = archive_length(sent, names)
@@ -119,10 +138,12 @@ def read_image_archive(call: Call) -> ByteStream:
     return ByteStream(chunks=read_archive(sent, names), media="application/x-tar", size_bytes=size_bytes)
 
 
-@registry.route("GET", "/api/v1/apps/<owner>/<app>/images/<path:ref>/sbom", Access.APP_OWNER, answers=s.mapping({}))
+@registry.route(
+    "GET", "/api/v1/apps/<owner>/<app>/images/<path:ref>/sbom", Access.APP_OWNER, query=_ASKED, answers=s.mapping({})
+)
 def show_sbom(call: Call) -> Answer:
     """The bill of materials of an image, CycloneDX 1.6"""
-    image = find_image(call.services.ledger, call.app, call.args["ref"])
+    image = _asked(call, find_image(call.services.ledger, call.app, call.args["ref"]))
     with _told():
         document = json.loads(sbom(image.config, str(call.app.name), _dpkg_status(call, image)))
     assert isinstance(document, dict)
@@ -151,10 +172,38 @@ def push_image(call: Call) -> Answer:
 
 
 def image_names(app: App, image: Image, uses: list[str]) -> list[str]:
-    """`algo/alice-iris:0123456789ab`, then one name for each version of it."""
-    name = f"algo/{app.name.owner}-{app.name.app}"
-    versions = [use for use in uses if use != EnvKind.PRODUCTION.value and _TAG.fullmatch(use)]
+    """`algo/alice-iris:0123456789ab`, then one name for each version of it, `...:v1-gpu` of a variant."""
+    name, variant = f"algo/{app.name.owner}-{app.name.app}", image.config.get("variant")
+    ending = f"-{variant}" if variant else ""
+    versions = [use + ending for use in uses if use != EnvKind.PRODUCTION.value and _TAG.fullmatch(use + ending)]
     return [f"{name}:{image.digest[7:19]}", *(f"{name}:{version}" for version in versions)]
+
+
+def _asked(call: Call, image: Image) -> Image:
+    """The image itself, or the variant that the query names. Raises Problem('no-such-variant')."""
+    name = call.query.get("variant")
+    if name is None:
+        return image
+    with _told():
+        doc = variant_document(image.config, str(name))
+        return replace(image, digest=document_digest(doc), config=doc)
+
+
+def _variants(app: App, image: Image, uses: list[str]) -> list[Json]:
+    layers = set(parse_layers(image.config))
+    found: list[Json] = []
+    for name in variant_names(image.config):
+        doc = variant_document(image.config, name)
+        made = replace(image, digest=document_digest(doc), config=doc)
+        sizes = {layer: layer.size_bytes for layer in parse_layers(doc)}
+        found.append(
+            {
+                "variant": name, "digest": made.digest, "name": image_names(app, made, uses)[0],
+                "size_bytes": sum(sizes.values()),
+                "more_bytes": sum(size for layer, size in sizes.items() if layer not in layers),
+            }
+        )  # fmt: skip
+    return found
 
 
 def _errand(call: Call, image: Image, kind: BuildKind) -> Answer:

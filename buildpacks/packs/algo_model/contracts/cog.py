@@ -1,6 +1,12 @@
 """Cog: cog.yaml names the predictor; its build section names packages.
 
-Source  cog 0.23.1: `predict:` (or `run:`) is "file.py:Name"; without a name it is Runner, then Predictor
+    predict, run          "file.py:Name"; without a name it is Runner, then Predictor
+    python_version        read by algo/python, which chooses (packs/algo_python/wanted.py)
+    python_requirements   a requirements file, python_packages: requirement lines. What the repository's own list at the
+                          top says of a package comes first
+    system_packages, run, gpu, cuda   told: what is Debian's belongs into an Aptfile
+
+Source  cog 0.23.1, docs/yaml.md
 """
 
 from __future__ import annotations
@@ -8,7 +14,8 @@ from __future__ import annotations
 import os
 
 from buildpacks.packs.algo_model.contracts.entry import Entry
-from buildpacks.packs.algo_model.contracts.syntax import classes, functions, is_inside, methods, parse
+from buildpacks.packs.algo_model.contracts.lists import listed_in
+from buildpacks.packs.algo_model.contracts.syntax import classes, functions, is_inside, methods, parse, read
 from buildpacks.packs.cnb import PackFailed
 
 TYPE_CHECKING = False
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
 FILE = "cog.yaml"
 KEYS = ("run", "predict")
 UNNAMED = ("Runner", "Predictor")
+TOP_LIST, APTFILE = "requirements.txt", "Aptfile"
 _MAX_BYTES = 1 << 20
 
 
@@ -53,7 +61,10 @@ def find(app: str) -> Entry | None:
     if tree is None:
         raise PackFailed("entrypoint-missing", file=file_name, expected=f"the file that {FILE} names")
     why = f"{FILE} line {_line_of(data.decode('utf-8-sig'), found[0])}: {found[0]}: {named}"
-    return Entry("cog", file_name, _entry_name(tree, file_name, name), why, _packages(document))
+    name = _entry_name(tree, file_name, name)
+    build = document.get("build")
+    build = build if isinstance(build, dict) else {}
+    return Entry("cog", file_name, name, why, _packages(app, build), _notes(app, build))
 
 
 def is_predictor(node: ast.ClassDef) -> bool:
@@ -77,10 +88,34 @@ def _entry_name(tree: ast.Module, file: str, name: str) -> str:
     return name
 
 
-def _packages(document: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    build = document.get("build")
-    listed = build.get("python_packages") if isinstance(build, dict) else None
-    return tuple((spec, FILE) for spec in listed if isinstance(spec, str)) if isinstance(listed, list) else ()
+def _packages(app: str, build: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    path = build.get("python_requirements")
+    of_file: tuple[tuple[str, str], ...] = ()
+    if isinstance(path, str) and path:
+        if not is_inside(path) or not os.path.isfile(f"{app}/{path}"):  # noqa: PTH113 -- no pathlib in buildpacks
+            raise PackFailed("cog-yaml", message=f"python_requirements is {path}, which is no file of this repository")
+        of_file = listed_in(app, path) if path != TOP_LIST else ()  # that one is read with all that it includes
+    return *of_file, *((spec, FILE) for spec in _texts(build.get("python_packages")))
+
+
+def _notes(app: str, build: Mapping[str, object]) -> tuple[str, ...]:
+    notes = []
+    here = read(app, APTFILE).decode("utf-8", "replace").split()
+    wanted = " ".join(name for name in _texts(build.get("system_packages")) if name not in here)[:300]
+    if wanted:
+        notes.append(f"{FILE} names system packages, which are installed from a file {APTFILE} alone: "
+                     f"printf '%s\\n' {wanted} >> {APTFILE}")  # fmt: skip
+    if build.get("run"):
+        notes.append(f"{FILE} has build.run commands, which are not run; what they install belongs into {APTFILE} or "
+                     "python_packages")  # fmt: skip
+    if build.get("gpu") == "true" or build.get("cuda"):
+        notes.append(f"{FILE} asks for a GPU; builds for processors are installed unless BP_GPU says otherwise: "
+                     "algo config set BP_GPU=1")  # fmt: skip
+    return tuple(notes)
+
+
+def _texts(value: object) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def _line_of(text: str, key: str) -> int:

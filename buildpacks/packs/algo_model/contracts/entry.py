@@ -13,6 +13,7 @@ class Entry(NamedTuple):
     name      of the function or class in file that the kind calls first
     why       `predict.py line 3: def predict`: what was seen, and where
     packages  (requirement, file that names it), of contracts that have their own place for them
+    notes     what the contract's file asks for and this server does not do, a sentence each
     """
 
     kind: str
@@ -20,3 +21,4 @@ class Entry(NamedTuple):
     name: str
     why: str = ""
     packages: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()

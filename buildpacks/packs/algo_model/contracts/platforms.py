@@ -3,23 +3,54 @@
 from __future__ import annotations
 
 from buildpacks.packs.algo_model.contracts.entry import Entry
-from buildpacks.packs.algo_model.contracts.syntax import classes, names, parse, read
+from buildpacks.packs.algo_model.contracts.lists import listed_in
+from buildpacks.packs.algo_model.contracts.syntax import classes, is_inside, names, parse, read
+from buildpacks.packs.cnb import PackFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ast
+    from collections.abc import Mapping
 
 SAGEMAKER_FILES = ("code/inference.py", "inference.py", "model/code/inference.py")
+PROGRAM, SUBMIT_DIRECTORY = "SAGEMAKER_PROGRAM", "SAGEMAKER_SUBMIT_DIRECTORY"
+CODE_FOLDERS = ("code", "", "model/code")
 SAGEMAKER_FUNCTIONS = ("transform_fn", "predict_fn", "model_fn", "input_fn", "output_fn")
 HANDLER_FILES, HANDLER_CLASS = ("handler.py",), "EndpointHandler"
 SCORE_FILES = ("score.py", "src/score.py")
-_MAX_REQUIREMENTS = 200
 
 
 def find_sagemaker(app: str) -> list[Entry]:
     """Files with SageMaker's functions. Raises PackFailed('syntax-error')."""
     found = [sagemaker_entry(app, file, _parse_with(app, file, b"_fn")) for file in SAGEMAKER_FILES]
     return [entry for entry in found if entry is not None]
+
+
+def find_program(app: str, env: Mapping[str, str]) -> Entry | None:
+    """The file that SAGEMAKER_PROGRAM names, in SAGEMAKER_SUBMIT_DIRECTORY or where SageMaker unpacks code.
+
+    Source  sagemaker-inference 1.10.1, environment.py and transformer.py: a module's name, `.py` or not; its folder is
+            /opt/ml/model/code when nobody says
+    Raises  PackFailed: entrypoint-missing, syntax-error
+    """
+    program = env.get(PROGRAM, "").strip()
+    if not program:
+        return None
+    name = program if program.endswith(".py") else f"{program}.py"
+    folder = env.get(SUBMIT_DIRECTORY, "").strip().rstrip("/")
+    folder = folder.removeprefix("/opt/ml/model").removeprefix("/opt/ml").removeprefix("/")
+    for place in dict.fromkeys((folder, *CODE_FOLDERS)):
+        file = f"{place}/{name}" if place else name
+        tree = parse(app, file) if is_inside(file) else None
+        if tree is None:
+            continue
+        entry = sagemaker_entry(app, file, tree)
+        if entry is None:
+            raise PackFailed(
+                "entrypoint-missing", file=file, expected=f"model_fn, predict_fn or transform_fn ({PROGRAM})"
+            )
+        return entry._replace(why=f"{entry.why} ({PROGRAM})")
+    raise PackFailed("entrypoint-missing", file=name, expected=f"the file that {PROGRAM} names")
 
 
 def sagemaker_entry(app: str, file: str, tree: ast.Module | None) -> Entry | None:
@@ -78,9 +109,4 @@ def _parse_with(app: str, file: str, word: bytes) -> ast.Module | None:
 def _requirements_beside(app: str, file: str) -> tuple[tuple[str, str], ...]:
     """SageMaker installs code/requirements.txt; at the top it is found by those who read requirements anyway."""
     folder = file.rpartition("/")[0]
-    if not folder:
-        return ()
-    path = f"{folder}/requirements.txt"
-    lines = read(app, path).decode("utf-8-sig", "replace").splitlines()[:_MAX_REQUIREMENTS]
-    specs = [line.partition(" #")[0].strip() for line in lines]
-    return tuple((spec, path) for spec in specs if spec and not spec.startswith(("#", "-")))
+    return listed_in(app, f"{folder}/requirements.txt") if folder else ()
