@@ -176,7 +176,9 @@ def test_a_script_in_project_toml_runs_before_what_is_detected(kitchen: Kitchen)
     assert kitchen.log[0] == "-----> Buildpacks, chosen by project.toml: team/note, what is detected"
     packs = built.config["buildpacks"]
     assert isinstance(packs, list)
-    assert [pack["id"] for pack in packs if isinstance(pack, dict)] == ["team/note", "algo/procfile"]
+    assert [pack["id"] for pack in packs if isinstance(pack, dict)] == [
+        "team/note", "algo/python", "algo/procfile",
+    ]  # fmt: skip
 
 
 def test_own_buildpacks_alone_are_a_trusted_build(kitchen: Kitchen) -> None:

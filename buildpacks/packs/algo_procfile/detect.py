@@ -107,12 +107,15 @@ def _write_plan(
         # and this buildpack builds without.
         plan["provides"] = [{"name": "web"}]
         requires.append({"name": "web", "metadata": web})
-    if needs_python:
-        requires.append({"name": "python", "metadata": {"packages": packages}})
     if language:
         requires.append({"name": language})
     if needs_system_packages(context.app):
         requires.append({"name": SYSTEM_PACKAGES})
     plan["requires"] = requires
+    if needs_python:
+        plan["requires"] = [*requires, {"name": "python", "metadata": {"packages": packages}}]
+        if not web and not packages:
+            # An app that chooses its buildpacks may leave Python to the base.
+            plan["or"] = [{"requires": requires}]
     with open(context.plan, "w", encoding="utf-8") as file:
         file.write(render_toml(plan))
