@@ -15,7 +15,7 @@ from buildpacks.image.store import LayerStore
 from buildpacks.known_layers import write_known_layers
 from buildpacks.launch_layers import previous_exec_env, previous_sboms
 from buildpacks.model_notes import write_known
-from buildpacks.order import BuildFailed, BuildOrder, Child, Json
+from buildpacks.order import BuildFailed, BuildOrder, Child, Json, is_for_buildpacks
 from buildpacks.packs.second_image import NAMES as VARIANTS
 from buildpacks.packs.toolchains.starts import needs_debian
 from buildpacks.toolchain import BUILDPACKS_DIR, Toolchain
@@ -27,8 +27,6 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 # Up to the last @: a password may have one. A proxy may be named without its scheme.
 _CREDENTIALS = re.compile(r"(://|^)[^/\s]+@")
-# And what SageMaker's toolkit reads to find the code: neither is a secret.
-_PLATFORM_NAME = re.compile(r"BPL?_[A-Z0-9_]{1,100}|SAGEMAKER_(?:PROGRAM|SUBMIT_DIRECTORY)")
 # The server decides these. They reach buildpacks as the operator's override, after anything of the app.
 _OURS = frozenset({"BP_UV", "BP_UV_VERSION", "BP_PYTHONS", "BP_RUNTIME_DIR"})
 # And this one people know of: an app that sets it is told whose it is, not left to wonder why nothing comes of it.
@@ -166,7 +164,7 @@ def _platform_env(values: Mapping[str, str]) -> dict[str, str]:
     """What buildpacks see of an app's configuration. Raises BuildFailed('setting-of-operator')."""
     if _OF_OPERATOR in values:
         raise BuildFailed("setting-of-operator", name=_OF_OPERATOR)
-    return {name: value for name, value in values.items() if _PLATFORM_NAME.fullmatch(name) and name not in _OURS}
+    return {name: value for name, value in values.items() if is_for_buildpacks(name) and name not in _OURS}
 
 
 def _write_env(folder: Path, values: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
 
 JsonScalar = str | int | float | bool | None
 Json = JsonScalar | list["Json"] | dict[str, "Json"]
+
+# Source of the second: sagemaker-inference-toolkit, parameters.py
+_FOR_BUILDPACKS = re.compile(r"BPL?_[A-Z0-9_]{1,100}|SAGEMAKER_(?:PROGRAM|SUBMIT_DIRECTORY)")
+
+
+def is_for_buildpacks(name: str) -> bool:
+    """Whether a setting of an app reaches its build: those that are made for it, and where SageMaker's code lies."""
+    return _FOR_BUILDPACKS.fullmatch(name) is not None
 
 
 class BuildFailed(Exception):  # noqa: N818 -- it is data on its way to a person

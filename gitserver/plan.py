@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from buildpacks.order import is_for_buildpacks
 from gitserver.errors import Json, Problem
 from gitserver.ledger.records import (
     Build,
@@ -20,8 +21,6 @@ from gitserver.ledger.store import Ledger
 from gitserver.push import ZERO_OID, RefUpdate
 
 BUILDS_ANEW = frozenset({BuildKind.DEPLOY, BuildKind.REDEPLOY, BuildKind.VERIFY})
-# Source: sagemaker-inference-toolkit, parameters.py
-_SAGEMAKER = frozenset({"SAGEMAKER_PROGRAM", "SAGEMAKER_SUBMIT_DIRECTORY"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +114,8 @@ def find_version(build: Build, ledger: Ledger) -> Version:
 
 
 def platform_env(config: Mapping[str, str]) -> dict[str, str]:
-    """The part of an app's configuration that buildpacks see: BP_*, and where SageMaker's code lies.
-
-    Nothing else, for the rest may be secret.
-    """
-    return {name: value for name, value in config.items() if name.startswith("BP_") or name in _SAGEMAKER}
+    """The part of an app's configuration that buildpacks see: nothing else, for the rest may be secret."""
+    return {name: value for name, value in config.items() if is_for_buildpacks(name)}
 
 
 def ref_change(build: Build) -> RefUpdate | None:
