@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gitserver.ledger.records import Image
     from gitserver.remote.tree import Tree
     from gitserver.targets.containers import Engine
+    from gitserver.targets.ready import ReadyLauncher
     from gitserver.world import World
 
 
@@ -39,8 +40,10 @@ def _process_world(settings: Settings) -> World:
 
     target, ledger = ProcessTarget(settings), Ledger.open(settings.ledger_url)
 
+    ready = _ready_launcher()
+
     def runner(job: Job) -> Runner:
-        return SandboxRunner(settings, target.isolation, job.app.id, job.cancelled)
+        return SandboxRunner(settings, target.isolation, job.app.id, job.cancelled, ready=ready)
 
     return World(settings, ledger, target, PackKitchen(settings, ledger, runner, ground=lambda: HOST))
 
@@ -67,9 +70,10 @@ def _docker_world(settings: Settings) -> World:
     isolation = probe_isolation(settings.state, required=settings.isolation)
     sites = BuildSites(settings, engine, stacks)
     sites.sweep()
+    ready = _ready_launcher()
 
     def runner(job: Job) -> Runner:
-        sandbox = SandboxRunner(settings, isolation, job.app.id, job.cancelled)
+        sandbox = SandboxRunner(settings, isolation, job.app.id, job.cancelled, ready=ready)
 
         def run(child: Child, log: Callable[[str], None]) -> int:
             if child.contained:
@@ -83,6 +87,15 @@ def _docker_world(settings: Settings) -> World:
         publish=_publisher(settings),
     )  # fmt: skip
     return World(settings, ledger, target, kitchen)
+
+
+def _ready_launcher() -> ReadyLauncher:
+    """For the next build's lifecycle."""
+    from buildpacks.kitchen import LIFECYCLE
+    from buildpacks.toolchain import find_toolchain
+    from gitserver.targets.ready import ReadyLauncher, Script
+
+    return ReadyLauncher(Script(python=find_toolchain().python, path=LIFECYCLE))
 
 
 def _publisher(settings: Settings) -> Callable[[Job, Image], None] | None:

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from gitserver.targets.family import Family
 from gitserver.targets.instance import MARK, Life, read_stat
 from gitserver.targets.lodging import Lodging
 from gitserver.targets.probe import Isolation
+from gitserver.targets.ready import ReadyLauncher
 from gitserver.targets.sandbox import Level, SandboxPlan
-from gitserver.targets.spawn import SandboxFailed, spawn
+from gitserver.targets.spawn import SandboxFailed, hand_over_plan, spawn
 
 WHEEL_UID = 19999  # executes nothing of anybody's repository; owns the wheel cache that all apps share
 MEMORY_MIB = 4096
@@ -31,9 +33,9 @@ class SandboxRunner:
 
     def __init__(
         self, settings: Settings, isolation: Isolation, app_id: int, cancelled: threading.Event,
-        *, memory_mib: int = MEMORY_MIB,
+        *, memory_mib: int = MEMORY_MIB, ready: ReadyLauncher | None = None,
     ) -> None:  # fmt: skip
-        self._memory_mib = memory_mib
+        self._memory_mib, self._ready = memory_mib, ready
         self._settings, self._isolation, self._app_id, self._cancelled = settings, isolation, app_id, cancelled
         self._lodging = Lodging(settings=settings, isolation=isolation)
 
@@ -50,7 +52,7 @@ class SandboxRunner:
         name = f"build-{self._app_id}-{threading.get_ident()}"
         group = self._lodging.group(name)
         try:
-            process = spawn(self._plan(child, uid, name), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            process = self._started(child, self._plan(child, uid, name))
         except SandboxFailed as failed:
             if group is not None:
                 group.remove()
@@ -71,7 +73,18 @@ class SandboxRunner:
                 process.stdout.close()
             if group is not None:
                 group.remove()
+            if self._ready is not None:
+                self._ready.refill()
         return status if status >= 0 else 128 - status
+
+    def _started(self, child: Child, plan: SandboxPlan) -> subprocess.Popen[bytes]:
+        waiting = None
+        if self._ready is not None and self._ready.script.is_run_by([*child.argv]):
+            waiting = self._ready.take()
+        if waiting is not None:
+            with suppress(BrokenPipeError):  # it ended while it waited: an interpreter is started, as ever
+                return hand_over_plan(waiting, plan)
+        return spawn(plan, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def _plan(self, child: Child, uid: int | None, name: str) -> SandboxPlan:
         plan = self._lodging.enclose(

@@ -1,4 +1,10 @@
-"""Carries out a sandbox.SandboxPlan and becomes its command. Started as `python -I -S launch.py PLAN_FD REPORT_FD`.
+"""Carries out a sandbox.SandboxPlan and becomes its command.
+
+    python -I -S launch.py PLAN_FD REPORT_FD [PROGRAM]
+
+With PROGRAM, a script of ours for this very interpreter, it is started before there is a plan: the script's modules are
+loaded, and when the plan comes for `python -I -S PROGRAM ARGUMENT`, this process goes on as that program instead of
+starting an interpreter once more. For any other command it becomes that, as ever. No plan: nobody needed it.
 
 Its own program, because preexec_fn in a threaded server is unsafe. Standard library only, imported with care for
 time: it runs before every release. A step that the plan asks for and that fails is told on REPORT_FD and ends it with
@@ -28,7 +34,14 @@ if TYPE_CHECKING:
 CLONE_NEWNS, CLONE_NEWIPC = 0x00020000, 0x08000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
 MS_MOVE, MS_REC, MS_PRIVATE = 8192, 16384, 1 << 18
-PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 1, 24, 38, 47, 4
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = (
+    1,
+    4,
+    24,
+    38,
+    47,
+    4,
+)
 CAPABILITY_VERSION_3 = 0x20080522
 SYS_LANDLOCK_CREATE_RULESET, SYS_LANDLOCK_ADD_RULE, SYS_LANDLOCK_RESTRICT_SELF = 444, 445, 446  # every architecture
 LANDLOCK_READ = (1 << 0) | (1 << 2) | (1 << 3)  # execute, read files, read folders
@@ -230,6 +243,34 @@ def find_program(name: str, search_path: str) -> str:
     return name
 
 
+def load(path: str) -> Any:
+    """A program's own main, with everything that it is likely to import; nothing of it has run."""
+    import runpy  # here alone: the usual start does without it
+
+    sys.dont_write_bytecode = True  # as root, into the installation
+    found = runpy.run_path(path, run_name="ready")
+    found["load_all"]()
+    return found["main"]
+
+
+def become(plan: Any, run: Any) -> None:
+    """Be the plan's program in this process. What an exec does by itself is done here: nothing stays open or set."""
+    call("prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)  # cleared by setuid, set again by an exec
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            try:
+                os.close(int(name))  # REPORT_FD among them: that says that the command runs
+            except OSError:
+                pass  # the listing's own
+    os.environ.clear()
+    os.environ.update(plan["env"])
+    sys.argv = plan["argv"][3:]
+    status = run(plan["argv"][4:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 STEPS = (
     ("control group", join_cgroups),
     ("mount namespace", hide_and_bind),
@@ -246,14 +287,20 @@ def main() -> None:
     report = int(sys.argv[2])
     os.set_inheritable(report, False)
     os.umask(0o022)  # the server's own is tighter than what programs expect
+    ready = load(sys.argv[3]) if len(sys.argv) > 3 else None
     with open(int(sys.argv[1]), "rb") as file:
-        plan = json.load(file)
+        text = file.read()
+    if not text:
+        return
+    plan = json.loads(text)
     for number, (name, step) in enumerate(STEPS, 1):
         try:
             step(plan)
         except OSError as error:
             os.write(report, json.dumps({"step": name, "why": str(error)}).encode())
             os._exit(70 + number)
+    if ready is not None and plan["argv"][1:-1] == ["-I", "-S", sys.argv[3]]:
+        become(plan, ready)
     program = find_program(plan["argv"][0], plan["env"].get("PATH", ""))
     try:
         os.execve(program, plan["argv"], plan["env"])  # noqa: S606 -- an argument list of the server's own plan

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +28,37 @@ class SandboxFailed(Exception):  # noqa: N818 -- the condition, for the operator
     def __init__(self, step: str, why: str) -> None:
         self.step, self.why = step, why
         super().__init__(f"{step}: {why}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A launcher that was started before its plan (ready.py). Its output is a pipe."""
+
+    process: subprocess.Popen[bytes]
+    plan_end: int
+    report_end: int
+
+    def close(self) -> None:
+        """Nobody needs it: it ends."""
+        os.close(self.plan_end)
+        os.close(self.report_end)
+        self.process.wait(_LAUNCH_S)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+def hand_over_plan(waiting: Waiting, plan: SandboxPlan) -> subprocess.Popen[bytes]:
+    """As spawn, by a launcher that waits. Raises SandboxFailed, BrokenPipeError: it had ended before."""
+    try:
+        with open(waiting.plan_end, "wb") as file:  # its end is the plan's
+            file.write(plan.render())
+        _await_exec(waiting.report_end)
+    except BaseException:
+        _abandon(waiting.process)
+        raise
+    finally:
+        os.close(waiting.report_end)
+    return waiting.process
 
 
 def spawn(plan: SandboxPlan, *, stdout: int | IO[bytes], stderr: int | IO[bytes]) -> subprocess.Popen[bytes]:
@@ -56,18 +88,21 @@ def spawn(plan: SandboxPlan, *, stdout: int | IO[bytes], stderr: int | IO[bytes]
         try:
             _await_exec(read_end)
         except BaseException:
-            child.kill()
-            child.wait()
-            if child.stdout is not None:
-                child.stdout.close()
-            if child.stderr is not None:
-                child.stderr.close()
+            _abandon(child)
             raise
     finally:
         os.close(read_end)
         if write_end >= 0:
             os.close(write_end)
     return child
+
+
+def _abandon(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    child.wait()
+    for stream in (child.stdout, child.stderr):
+        if stream is not None:
+            stream.close()
 
 
 def _await_exec(read_end: int) -> None:
