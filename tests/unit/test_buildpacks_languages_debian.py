@@ -299,3 +299,12 @@ def test_a_layer_made_for_another_debian_is_not_kept(tmp_path: Path) -> None:
     (tmp_path / "layers/ruby").mkdir()
     context.write_layer("ruby", ["cache"], {"asked": "of another", "packages": ["ruby"]})
     assert kept_packages(context, "ruby") == []
+
+
+def test_a_gem_in_the_repository_that_was_built_again_is_another_one(tmp_path: Path) -> None:
+    gem = tmp_path / "vendor/cache/mine-1.0.gem"
+    (gem.parent / "checkout-1a2b3c").mkdir(parents=True)
+    gem.write_bytes(b"one")
+    first = key_of(str(tmp_path))
+    gem.write_bytes(b"two")
+    assert key_of(str(tmp_path)) != first

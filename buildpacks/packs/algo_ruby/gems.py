@@ -94,8 +94,17 @@ def key_of(app: str) -> str:
             facts.append(b"")
     cache = f"{app}/vendor/cache"
     if os.path.isdir(cache):
-        facts.append(sorted((name, os.stat(f"{cache}/{name}").st_size) for name in os.listdir(cache)))  # noqa: PTH116
+        # By content: a gem that was built again has the same name, and often the same size.
+        facts.append([(name, _digest(f"{cache}/{name}")) for name in sorted(os.listdir(cache))])
     return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _digest(path: str) -> str:
+    """Of a gem; '' for a folder, which is a checkout that has its commit in its name."""
+    if os.path.isdir(path):
+        return ""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _install(context: Context, gemfile: Gemfile, ruby: Ruby, debian: Debian) -> Gems:
